@@ -11,14 +11,18 @@ def embeddings(name: str, x: torch.Tensor, *, like: torch.Tensor | None = None, 
     if not x.is_floating_point():
         raise TypeError(f"{name} must hold floating-point numbers, got {x.dtype}")
     if x.ndim != 2 or x.numel() == 0:
-        raise ValueError(f"{name} must have shape (rows, dimensions) with at least one of each, got {tuple(x.shape)}")
+        raise ValueError(
+            f"{name} must be non-empty with shape (rows, dimensions), got shape {tuple(x.shape)}"
+        )
     if like is not None:
         if x.shape != like.shape:
-            raise ValueError(f"{name} must have the shape of {like_name}, {tuple(like.shape)}, got {tuple(x.shape)}")
+            raise ValueError(
+                f"{name} must have {like_name}'s shape {tuple(like.shape)}, got {tuple(x.shape)}"
+            )
         if x.dtype != like.dtype:
-            raise TypeError(f"{name} must have the dtype of {like_name}, {like.dtype}, got {x.dtype}")
+            raise TypeError(f"{name} must have {like_name}'s dtype {like.dtype}, got {x.dtype}")
         if x.device != like.device:
-            raise ValueError(f"{name} must be on the device of {like_name}, {like.device}, got {x.device}")
+            raise ValueError(f"{name} must be on {like_name}'s device {like.device}, got {x.device}")
     if not torch.isfinite(x).all():
         bad = (~torch.isfinite(x)).any(dim=1).nonzero()[0].item()
         raise ValueError(f"{name} must be finite, got NaN or infinity, first in row {bad}")
