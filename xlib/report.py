@@ -1,0 +1,72 @@
+"""Claims: what a lesson says, as something that can fail."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from xlib import runtime
+
+
+class ClaimFailed(AssertionError):
+    """A lesson said something that its own run does not show."""
+
+
+def claim(
+    sentence: str,
+    value: float | torch.Tensor,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Print the sentence with its measured value, and raise unless above < value < below.
+
+    Args:
+        sentence: what the lesson claims, as a sentence that is true or false.
+        value: the measured number, of this run; a float or a tensor with one element.
+        above, below: the open interval that the number must lie in; at least one of the two.
+
+    Raises:
+        ClaimFailed: the number is outside the interval, or NaN. Under XLIB_BUDGET=smoke, where training is cut to
+            a few steps, this is printed and not raised.
+        ValueError: no interval was given, or it is empty; value has more than one element.
+    """
+    if above is None and below is None:
+        raise ValueError("claim needs above=, below= or both: a claim that cannot fail is not a claim")
+    low, high = (-math.inf if above is None else above), (math.inf if below is None else below)
+    if not low < high:
+        raise ValueError(f"above must be less than below, got above={above} and below={below}")
+    if isinstance(value, torch.Tensor) and value.numel() != 1:
+        raise ValueError(f"value must be one number, got shape {tuple(value.shape)}")
+    number = float(value)
+    wanted = " and ".join(
+        text for text, limit in ((f"above {above}", above), (f"below {below}", below)) if limit is not None
+    )
+    holds = low < number < high
+    line = f"{'✓' if holds else '✗'} {sentence}: {number:.4g} ({wanted})"
+    if holds or runtime.budget() == "smoke":
+        print(line)
+    else:
+        raise ClaimFailed(line)
+
+
+def interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, float, float]:
+    """Mean and Student's t interval over independent runs, as (mean, low, high).
+
+    With five seeds this is wide, and honestly so. It takes the runs as draws from one normal distribution.
+
+    Raises:
+        ValueError: fewer than two values, a value that is not finite, or level outside (0, 1).
+    """
+    from scipy import stats
+
+    x = torch.as_tensor(values, dtype=torch.float64)
+    if x.ndim != 1 or len(x) < 2:
+        raise ValueError(f"values must be at least two numbers, one a run, got shape {tuple(x.shape)}")
+    if not torch.isfinite(x).all():
+        raise ValueError(f"values must be finite, got {x.tolist()}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std() / math.sqrt(len(x)))
+    mean = float(x.mean())
+    return mean, mean - half, mean + half

