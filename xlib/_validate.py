@@ -1,23 +1,28 @@
 """Checks of arguments, shared by all modules: say which argument, what came, and what was expected."""
 
+import math
+import numbers
+
 import torch
 
+SAME = {"shape": slice(0, 2), "rows": slice(0, 1), "width": slice(1, 2)}
 
-def embeddings(name: str, x: torch.Tensor, *, like: torch.Tensor | None = None, like_name: str = "") -> None:
-    """Raise unless x is a finite, floating, non-empty (rows, dimensions) tensor; with `like`, of its shape,
-    dtype and device too."""
+
+def embeddings(
+    name: str, x: torch.Tensor, *, like: torch.Tensor | None = None, like_name: str = "", same: str = "shape"
+) -> None:
+    """Raise unless x is a finite, floating, non-empty (rows, dimensions) tensor; with `like`, of its dtype and
+    device too, and of the same "shape", number of "rows", or "width"."""
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"{name} must be a torch.Tensor of shape (rows, dimensions), got {type(x).__name__}")
     if not x.is_floating_point():
         raise TypeError(f"{name} must hold floating-point numbers, got {x.dtype}")
     if x.ndim != 2 or x.numel() == 0:
-        raise ValueError(
-            f"{name} must be non-empty with shape (rows, dimensions), got shape {tuple(x.shape)}"
-        )
+        raise ValueError(f"{name} must be non-empty with shape (rows, dimensions), got shape {tuple(x.shape)}")
     if like is not None:
-        if x.shape != like.shape:
+        if x.shape[SAME[same]] != like.shape[SAME[same]]:
             raise ValueError(
-                f"{name} must have {like_name}'s shape {tuple(like.shape)}, got {tuple(x.shape)}"
+                f"{name} must have {like_name}'s {same}, got {tuple(x.shape)} beside {tuple(like.shape)}"
             )
         if x.dtype != like.dtype:
             raise TypeError(f"{name} must have {like_name}'s dtype {like.dtype}, got {x.dtype}")
@@ -34,8 +39,32 @@ def choice(name: str, value: str, options: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
 
 
-def positive(name: str, value: float | torch.Tensor) -> None:
-    """Raise unless value is a finite number (or one-element tensor) above zero."""
-    number = float(value)
-    if not (0 < number < float("inf")):
-        raise ValueError(f"{name} must be a finite number above 0, got {number}")
+def number(name: str, value: float | torch.Tensor) -> float:
+    """Raise unless value is a finite number or one-element tensor; return it as a float."""
+    if isinstance(value, torch.Tensor):
+        if value.numel() != 1 or value.is_complex():
+            raise ValueError(f"{name} must hold one real number, got shape {tuple(value.shape)} and {value.dtype}")
+        value = value.detach().item()
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number or one-element tensor, got {value!r}")
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError(f"{name} must be a finite number, got {found}")
+    return found
+
+
+def positive(name: str, value: float | torch.Tensor) -> float:
+    """Raise unless value is a finite number (or one-element tensor) above zero; return it as a float."""
+    found = number(name, value)
+    if found <= 0:
+        raise ValueError(f"{name} must be above 0, got {found}")
+    return found
+
+
+def whole(name: str, value: int, *, least: int, most: int | None = None) -> None:
+    """Raise unless value is an integer from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if value < least or (most is not None and value > most):
+        to = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} must be {to}, got {value}")

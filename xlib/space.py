@@ -1,0 +1,208 @@
+"""A shared space: how to measure it, and two ways to build one in closed form.
+
+Embeddings are rows. `za` and `zb` are paired: row i of one belongs to row i of the other. Only
+`cosine_similarity_matrix` normalises, as its name says; alignment, uniformity and the modality gap are *defined* for
+unit vectors, and take what they are given: pass `F.normalize(z, dim=1)` unless you want to see what happens without.
+16-bit embeddings are computed, and results returned, in float32. Wrong input raises a TypeError or ValueError that
+names the argument.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from xlib import _validate
+
+
+def cosine_similarity_matrix(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The cosine of the angle between each row of a and each row of b.
+
+        S[i, j] = <a[i], b[j]> / (|a[i]| |b[j]|),   from -1 (opposite) over 0 (at right angles) to 1 (same direction)
+
+    Args: a (N, d) and b (M, d), floating, same dtype and device.
+    Returns: (N, M), within [-1, 1] up to rounding.
+    Raises: ValueError for a row of zeros, too: it points nowhere, and calling its cosine 0 would hide a dead encoder.
+    """
+    _validate.embeddings("a", a)
+    _validate.embeddings("b", b, like=a, like_name="a", same="width")
+    return _unit("a", a) @ _unit("b", b).T
+
+
+def alignment(za: torch.Tensor, zb: torch.Tensor, *, alpha: float = 2) -> torch.Tensor:
+    """How far apart the two halves of a pair lie: the mean of |za[i] - zb[i]|^alpha. Lower is better, 0 is perfect.
+
+    A space can be perfectly aligned and useless, with everything in one point; read it beside `uniformity`.
+    For unit vectors and alpha = 2 it is 2 - 2 * (mean cosine of the pairs): 0 to 4, and 2 for unrelated pairs.
+
+    Args: za, zb (N, d), floating, same dtype and device; alpha above 0.
+    Returns: a scalar. With alpha < 1 its gradient is infinite where a pair coincides.
+    Source: Wang & Isola 2020 (arXiv 2005.10242), the definition of L_align in section 4.1.
+    """
+    _validate.embeddings("za", za)
+    _validate.embeddings("zb", zb, like=za, like_name="za")
+    _validate.positive("alpha", alpha)
+    return torch.linalg.vector_norm(_wide(za) - _wide(zb), dim=1).pow(alpha).mean()
+
+
+def uniformity(z: torch.Tensor, *, t: float = 2) -> torch.Tensor:
+    """How evenly the points are spread: the log of the mean of exp(-t |z[i] - z[j]|²) over pairs i < j.
+
+    Lower is better: 0 when all points coincide, about -2t when unit vectors spread evenly over a sphere of many
+    dimensions, and -4t at the very least (all pairs opposite, which only two points can be).
+
+    Args: z (N, d), floating, N at least 2; t above 0, in units of 1 / distance².
+    Returns: a scalar. Time O(N² d), memory O(N²).
+    Source: Wang & Isola 2020 (arXiv 2005.10242), the definition of L_uniform in section 4.1.
+    """
+    _validate.embeddings("z", z)
+    _at_least_two("z", z)
+    _validate.positive("t", t)
+    squared = F.pdist(_wide(z)).pow(2)
+    return (-t * squared).logsumexp(dim=0) - math.log(len(squared))
+
+
+class ModalityGap(NamedTuple):
+    """The arrow from the centroid of zb to the centroid of za, and its length."""
+
+    vector: torch.Tensor  # (d,)
+    size: torch.Tensor  # scalar
+
+
+def modality_gap(za: torch.Tensor, zb: torch.Tensor) -> ModalityGap:
+    """How far apart the two modalities' clouds lie: the difference of their centroids, and its length.
+
+    For unit vectors the size runs from 0 to 2. Pretrained CLIP has .82 on COCO: images and texts live in two separate
+    cones, although each image is nearest to its own text *among texts*.
+
+    Args: za (N, d) and zb (M, d), floating, same dtype and device.
+    Returns: ModalityGap(vector, size), with vector = mean of za - mean of zb.
+    Source: Liang et al. 2022 (arXiv 2203.02053), the definition of the gap in section 4.2.
+    """
+    _validate.embeddings("za", za)
+    _validate.embeddings("zb", zb, like=za, like_name="za", same="width")
+    vector = _wide(za).mean(dim=0) - _wide(zb).mean(dim=0)
+    return ModalityGap(vector, torch.linalg.vector_norm(vector))
+
+
+@torch.no_grad()
+def procrustes(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The rotation, with or without a reflection, that carries the rows of a as near as possible to the rows of b.
+
+        R = argmin |a R - b|_F  over R with R R' = 1:    a' b = U S V'  (SVD),    R = U V'
+
+    It keeps every length and angle of a, so it can only line two spaces up, not repair either of them. It turns
+    about the origin and centres nothing: take the means off first if a and b may be shifted against each other,
+    `procrustes(a - a.mean(0), b - b.mean(0))`. Use it on new rows as `a_new @ R`.
+
+    Args: a (N, d_a) and b (N, d_b), floating, same dtype and device, paired by row, d_a <= d_b. (With d_a > d_b
+        dimensions must be thrown away, and there is no closed form; fit b to a, or reduce a by PCA first.)
+    Returns: R (d_a, d_b), a constant without gradient. It is unique only where a' b has rank d_a.
+    Source: Schönemann 1966 (Psychometrika 31).
+    """
+    _validate.embeddings("a", a)
+    _validate.embeddings("b", b, like=a, like_name="a", same="rows")
+    if a.shape[1] > b.shape[1]:
+        raise ValueError(f"a must have at most b's {b.shape[1]} dimensions, got {a.shape[1]}")
+    u, _, vt = torch.linalg.svd(_wide(a).T @ _wide(b), full_matrices=False)
+    return u @ vt
+
+
+@dataclass(frozen=True, eq=False)
+class CCA:
+    """Two linear maps into a shared space, made by `cca`; use them on new rows with `project_a` and `project_b`."""
+
+    mean_a: torch.Tensor  # (d_a,)
+    weight_a: torch.Tensor  # (d_a, dim)
+    mean_b: torch.Tensor  # (d_b,)
+    weight_b: torch.Tensor  # (d_b, dim)
+    correlations: torch.Tensor  # (dim,), falling, from 0 to 1
+
+    def project_a(self, a: torch.Tensor) -> torch.Tensor:
+        """(N, d_a) -> (N, dim): columns are uncorrelated and of unit variance on the rows that were fitted."""
+        return _project("a", a, self.mean_a, self.weight_a)
+
+    def project_b(self, b: torch.Tensor) -> torch.Tensor:
+        """(N, d_b) -> (N, dim), comparable with `project_a` column by column."""
+        return _project("b", b, self.mean_b, self.weight_b)
+
+
+@torch.no_grad()
+def cca(a: torch.Tensor, b: torch.Tensor, *, dim: int, regularisation: float = 0.1) -> CCA:
+    """Canonical correlation analysis: the `dim` pairs of directions along which a and b correlate most.
+
+    Whiten each side, so that no direction counts for more because it is long; then the SVD of the whitened
+    cross-covariance pairs the directions, and its singular values are the canonical correlations:
+
+        C_a^(-1/2) C_ab C_b^(-1/2) = P diag(correlations) Q',    weight_a = C_a^(-1/2) P,    weight_b = C_b^(-1/2) Q
+        C_a = cov(a) + regularisation * (mean variance of a's dimensions) * identity,    C_b likewise
+
+    With fewer rows than dimensions, and no regularisation, *every* pair of data sets correlates perfectly: chance
+    patterns of tiny variance are blown up by the whitening. Regularisation holds them down; "correlations" then are
+    the shrunken ones, and columns have variances below 1.
+
+    Args:
+        a, b: (N, d_a) and (N, d_b), floating, same dtype and device, paired by row, N >= 2. Means are taken off.
+        dim: number of directions, at most min(d_a, d_b, N - 1).
+        regularisation: 0 (classical CCA; directions without variance are left out) or above.
+
+    Returns: a CCA; its tensors are constants without gradient. Each pair of columns has an arbitrary common sign.
+    Source: Hotelling 1936 (Biometrika 28); with the ridge, Vinod 1976 (J. Econometrics 4).
+    """
+    _validate.embeddings("a", a)
+    _validate.embeddings("b", b, like=a, like_name="a", same="rows")
+    _at_least_two("a", a)
+    _validate.whole("dim", dim, least=1, most=min(a.shape[1], b.shape[1], len(a) - 1))
+    if _validate.number("regularisation", regularisation) < 0:
+        raise ValueError(f"regularisation must be 0 or above, got {regularisation}")
+    mean_a, whiten_a, scores_a = _whiten(_wide(a), regularisation)
+    mean_b, whiten_b, scores_b = _whiten(_wide(b), regularisation)
+    rank = min(scores_a.shape[1], scores_b.shape[1])
+    if dim > rank:
+        raise ValueError(f"dim must be at most {rank}, the smaller rank of a and b off their means, got {dim}")
+    p, correlations, qt = torch.linalg.svd(scores_a.T @ scores_b, full_matrices=False)
+    return CCA(mean_a, whiten_a @ p[:, :dim], mean_b, whiten_b @ qt[:dim].T, correlations[:dim].clamp(max=1.0))
+
+
+def _whiten(x: torch.Tensor, regularisation: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The mean (d,), the map (d, rank) that whitens rows off the mean, and the whitened rows (N, rank) / sqrt(N - 1).
+
+    By SVD of the rows themselves: forming their covariance first would square its condition number.
+    """
+    mean = x.mean(dim=0)
+    u, s, vt = torch.linalg.svd(x - mean, full_matrices=False)
+    kept = s > s[0] * max(x.shape) * torch.finfo(x.dtype).eps  # what is smaller is rounding
+    u, s, vt = u[:, kept], s[kept], vt[kept]
+    variance = s**2 / (len(x) - 1)
+    ridged = (variance + regularisation * variance.sum() / x.shape[1]).sqrt()
+    return mean, vt.T / ridged, u * (variance.sqrt() / ridged)
+
+
+def _project(name: str, x: torch.Tensor, mean: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    _validate.embeddings(name, x)
+    if x.shape[1] != len(mean):
+        raise ValueError(f"{name} must have the {len(mean)} dimensions that were fitted, got {x.shape[1]}")
+    return (_wide(x) - mean) @ weight
+
+
+def _wide(x: torch.Tensor) -> torch.Tensor:
+    """x in float32 if it has 16 bits, else as it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _unit(name: str, x: torch.Tensor) -> torch.Tensor:
+    """Rows of x at length 1."""
+    x = _wide(x)
+    largest = x.detach().abs().amax(dim=1, keepdim=True)
+    if (largest == 0).any():
+        row = (largest == 0).nonzero()[0, 0].item()
+        raise ValueError(f"{name} must have no rows of zeros (no direction, no cosine), got one in row {row}")
+    x = x / largest  # or else the squares of 1e30 overflow and those of 1e-30 vanish
+    return x / torch.linalg.vector_norm(x, dim=1, keepdim=True)
+
+
+def _at_least_two(name: str, x: torch.Tensor) -> None:
+    if len(x) < 2:
+        raise ValueError(f"{name} must have at least 2 rows, got {len(x)}")
