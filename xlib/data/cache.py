@@ -1,0 +1,91 @@
+"""Keeps what is costly to make: safetensors files that are written whole or not at all, and checked when read."""
+
+import os
+import tempfile
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def folder() -> Path:
+    """Where xlib keeps its cache: `$XLIB_CACHE` if set, `.cache/xlib` in the clone when xlib runs from one, and
+    otherwise the user's own cache folder. It need not exist yet."""
+    if chosen := os.environ.get("XLIB_CACHE"):
+        return Path(chosen).expanduser()
+    root = Path(__file__).resolve().parents[2]
+    if (root / "pyproject.toml").is_file():
+        return root / ".cache" / "xlib"
+    return Path(platformdirs.user_cache_dir("xlib", appauthor=False))
+
+
+def cached(name: str, key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of make(), from the cache folder when an intact copy with the same key is there.
+
+    Args:
+        name: the file's name in the folder, without its ending; one name holds one key at a time.
+        key: says what the tensors were made from (versions, settings); another key makes them again.
+        make: returns the tensors by name; called only when the cache cannot serve.
+
+    A file gets its name only when it is complete, so processes that start at once do not disturb one another:
+    each makes its own, and the last to finish stays. A damaged file gives a warning and is made again. A folder
+    that cannot be written gives a warning, and the tensors are returned all the same. Damage is found by a
+    CRC-32 over the key and every tensor's name, type, shape and bytes: proof against accidents, not forgery.
+    """
+    path = folder() / f"{name}.safetensors"
+    try:
+        tensors = _read(path, key)
+        if tensors is not None:
+            return tensors
+    except OSError:
+        pass  # not there, or not readable: make() serves either way
+    except (SafetensorError, ValueError) as error:
+        warnings.warn(f"The cache file {path} is damaged ({error}) and is made again.", stacklevel=2)
+    tensors = {label: tensor.contiguous() for label, tensor in make().items()}
+    try:
+        _write(path, key, tensors)
+    except (OSError, SafetensorError) as error:
+        warnings.warn(
+            f"Nothing can be kept in the cache folder {path.parent} ({error}), so this is made anew each time; "
+            "set XLIB_CACHE to a folder with room that can be written to.",
+            stacklevel=2,
+        )
+    return tensors
+
+
+def _checksum(key: str, tensors: dict[str, Tensor]) -> str:
+    crc = zlib.crc32(key.encode())
+    for name, tensor in sorted(tensors.items()):
+        crc = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), crc)
+        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), crc)
+    return f"{crc:08x}"
+
+
+def _read(path: Path, key: str) -> dict[str, Tensor] | None:
+    """The file's tensors; None when they were made with another key. Raises ValueError when it is damaged."""
+    with safe_open(path, framework="pt") as file:
+        written = file.metadata() or {}
+        # Copied, because the tensors of a mapped file take the process with them when somebody cuts it short.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    if written.get("crc32") != _checksum(written.get("key", ""), tensors):
+        raise ValueError("its checksum does not match")
+    return tensors if written["key"] == key else None
+
+
+def _write(path: Path, key: str, tensors: dict[str, Tensor]) -> None:
+    """Write a temporary file beside path, then rename it, which no reader can catch half done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+    os.close(descriptor)
+    try:
+        save_file(tensors, temporary, {"key": key, "crc32": _checksum(key, tensors)})
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
