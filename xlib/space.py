@@ -79,7 +79,7 @@ def modality_gap(za: torch.Tensor, zb: torch.Tensor) -> ModalityGap:
 
     Args: za (N, d) and zb (M, d), floating, same dtype and device.
     Returns: ModalityGap(vector, size), with vector = mean of za - mean of zb.
-    Source: Liang et al. 2022 (arXiv 2203.02053), the definition of the gap in section 4.2.
+    Source: Liang et al. 2022 (arXiv 2203.02053), the gap of the embedding shift experiment.
     """
     _validate.embeddings("za", za)
     _validate.embeddings("zb", zb, like=za, like_name="za", same="width")
