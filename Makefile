@@ -1,0 +1,51 @@
+# Two commands: `make lab` opens the course, `make test` tests all of it. Both set up .venv first, once.
+#
+#   make lab ARGS="--no-browser --port=8899"     flags for JupyterLab
+#   make test ARGS="-k digits"                   flags for pytest
+#   PYTHON=python3.12                            the Python to build .venv with
+#   CONSTRAINTS=constraints.txt                  install the exact set that is tested, as CI does
+
+RUN := .venv/bin/python
+SETUP = @sh tools/python.sh tools/setup_env.py $(if $(CONSTRAINTS),--constraints $(CONSTRAINTS))
+
+# One process a core and one thread a process: small nets are slower with more.
+WORKERS ?= logical
+test: export OMP_NUM_THREADS = 1
+test: export MKL_NUM_THREADS = 1
+test: export OPENBLAS_NUM_THREADS = 1
+test: export NUMBA_NUM_THREADS = 1
+
+.PHONY: help lab test times links clean-notebooks constraints
+
+help:
+	@echo "make lab               open the course in JupyterLab"
+	@echo "make test              unit tests, every notebook, and the browser tests"
+	@echo "make times             run every lesson, and write its seconds into README.md and its title"
+	@echo "make links             write the repository's address of pyproject.toml into all badges and installs"
+	@echo "make clean-notebooks   store the notebooks as the tests want them: no outputs, ids, plain metadata"
+	@echo "make constraints       write what is installed in .venv to constraints.txt"
+
+lab:
+	$(SETUP)
+	@$(RUN) tools/lab.py $(ARGS)
+
+test:
+	$(SETUP) --extras test,browser
+	@$(ISOLATE) $(RUN) -m pytest tests notebooks --nbmake --nbmake-timeout=600 \
+		-n $(WORKERS) --maxprocesses=8 --dist=loadgroup $(ARGS)
+
+times:
+	$(SETUP) --extras test
+	@$(RUN) tools/measure_lessons.py $(ARGS)
+
+links:
+	$(SETUP)
+	@$(RUN) tools/sync_links.py
+
+clean-notebooks:
+	$(SETUP)
+	@$(RUN) tools/clean_notebooks.py $(ARGS)
+
+constraints:
+	$(SETUP) --extras test,browser
+	@$(RUN) tools/freeze_constraints.py

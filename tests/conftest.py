@@ -1,0 +1,56 @@
+"""What holds for every test: one thread a process, no network, and nothing of the user's own settings."""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+# Before numpy and torch are imported, and inherited by kernels and scripts that tests start.
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[name] = "1"
+
+OFFLINE = str(Path(__file__).parent / "offline")
+sys.path.insert(0, OFFLINE)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    dict.fromkeys([OFFLINE, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+)
+
+import loopback_only  # noqa: E402
+
+loopback_only.install()
+
+if "XLIB_TESTS_HOME" not in os.environ:  # workers of pytest-xdist inherit it from the process that made it
+    HOME = Path(tempfile.mkdtemp(prefix="xlib-tests-"))
+    os.environ["XLIB_TESTS_HOME"] = str(HOME)
+    atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+HOME = Path(os.environ["XLIB_TESTS_HOME"])
+for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+    os.environ[name] = str(HOME / name.lower())
+for name in ("MPLBACKEND", "JUPYTER_CONFIG_PATH", "JUPYTER_PATH", "JUPYTER_TOKEN", "XLIB_BUDGET"):
+    os.environ.pop(name, None)  # a kernel draws with its own inline backend
+
+import matplotlib  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+matplotlib.use("Agg")
+
+# No deadline: two workers on two shared cores say nothing about speed. In CI the same examples every time.
+settings.register_profile(
+    "xlib", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("xlib")
+
+
+def pytest_itemcollected(item):
+    """Browser tests share one JupyterLab, so they stay in one worker."""
+    if item.get_closest_marker("browser"):
+        item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """After the shuffle, the long ones to the front, so that no core is left alone with one at the end."""
+    items.sort(key=lambda item: not (item.get_closest_marker("browser") or item.path.suffix == ".ipynb"))

@@ -1,0 +1,254 @@
+"""Make .venv and install the course into it, once: what `make lab` and `make test` run first.
+
+    python tools/setup_env.py [--extras test,browser] [--constraints constraints.txt]
+
+A stamp in .venv says what has been installed. It is taken away before pip starts and written when pip is done, so
+an install that was interrupted is noticed and finished, and a second run needs neither pip nor a network.
+Whatever goes wrong ends in one sentence. Standard library only, and written so that Python 3.6 can still read it.
+"""
+
+import argparse
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+STAMP = "installed.json"
+
+
+class Refusal(Exception):
+    """Something that the reader of the terminal can mend; its text is all that they see."""
+
+
+def venv_python(venv):
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def site_packages(venv):
+    return [*venv.glob("lib/python*/site-packages"), *venv.glob("Lib/site-packages")]
+
+
+def digest(*parts):
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def fingerprint(root):
+    """A hash of all that decides what belongs in the environment, and of where the editable install points."""
+    return digest(str(root), *((root / name).read_text("utf-8") for name in ("requirements.txt", "pyproject.toml")))
+
+
+def read_stamp(venv):
+    try:
+        stamp = json.loads((venv / STAMP).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def missing(venv, root, extras, constraints):
+    """Why something must be installed, or "" where nothing is to be done.
+
+    Asking for no constraints is content with an install that had some: they lie within the loose bounds.
+    """
+    stamp = read_stamp(venv)
+    asked = f"{sys.version_info[0]}.{sys.version_info[1]}" if os.environ.get("PYTHON") else ""
+    new = sorted(set(extras) - set(stamp.get("extras", [])))
+    if not venv_python(venv).exists():
+        return "there is none yet"
+    if not stamp:
+        return "the last install did not finish"
+    if asked and stamp.get("python") != asked:
+        return f"Python {asked} was asked for"
+    if stamp.get("fingerprint") != fingerprint(root):
+        return "the requirements have changed"
+    if new:
+        return "to be added: " + ", ".join(new)
+    if constraints and stamp.get("constraints") != digest(constraints.read_text("utf-8")):
+        return "the constraints have changed"
+    return ""
+
+
+def gigabytes_needed(venv):
+    """Measured on Linux, where pip brings the CUDA build of torch: 6.8 GB, and 2.6 GB of wheels while it works."""
+    if any((site / "torch" / "__init__.py").exists() for site in site_packages(venv)):
+        return 1
+    indices = os.environ.get("PIP_EXTRA_INDEX_URL", "") + os.environ.get("PIP_INDEX_URL", "")
+    return 10 if platform.system() == "Linux" and "cpu" not in indices else 4
+
+
+def free_gigabytes(venv):
+    return shutil.disk_usage(str(venv if venv.exists() else venv.parent)).free / 1e9
+
+
+def disk_full(venv):
+    return Refusal(
+        f"The disk is full: the course needs about {gigabytes_needed(venv)} GB of room in {venv.parent}, and "
+        f"{free_gigabytes(venv):.1f} GB are free. Make room, then run the same command: it goes on where it stopped."
+    )
+
+
+def check_python():
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if sys.version_info < (3, 10):  # noqa: UP036, this is where an older one is told
+        raise Refusal(f"The course needs Python 3.10 or newer; this is {platform.python_version()}.")
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        raise Refusal(
+            f"Python {version} ({sys.executable}) comes without venv. "
+            f"On Debian and Ubuntu: sudo apt install python{version}-venv"
+        ) from None
+
+
+def describe(python):
+    """The "3.11" of an environment whose Python and pip both run, or "" for one that is broken."""
+    code = "import pip, sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        return (
+            subprocess.run([str(python), "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            .stdout.decode()
+            .strip()
+        )
+    except OSError:
+        return ""
+
+
+def make_venv(venv):
+    """A fresh .venv, unless a sound one is there that was not asked to be of another version."""
+    version = describe(venv_python(venv))
+    if version and (not os.environ.get("PYTHON") or version == f"{sys.version_info[0]}.{sys.version_info[1]}"):
+        return
+    base = getattr(sys, "_base_executable", sys.executable)  # this may be .venv's own Python, about to be replaced
+    subprocess.run([base, "-m", "venv", "--clear", str(venv)], check=True, stderr=subprocess.PIPE)
+
+
+def drop_torn_packages(venv):
+    """Forget packages that an interrupted pip left half written, so that the next pip writes them anew.
+
+    pip writes a package's RECORD last, and calls a package "~name" while it replaces it.
+    """
+    for site in site_packages(venv):
+        for folder in site.iterdir():
+            if folder.name.startswith("~") or (folder.suffix == ".dist-info" and not (folder / "RECORD").exists()):
+                shutil.rmtree(str(folder), ignore_errors=True)
+
+
+def pip_environment(venv):
+    """The user's own pip settings (a mirror, a proxy, a cache) hold; those that would install elsewhere do not."""
+    drop = {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV"}
+    kept = {name: value for name, value in os.environ.items() if name not in drop}
+    return dict(
+        kept, PIP_USER="0", TMPDIR=str(venv / "tmp")
+    )  # TMPDIR: on the disk that was checked; /tmp is often small
+
+
+def pip_install(venv, root, extras, constraints):
+    target = "." + (f"[{','.join(extras)}]" if extras else "")
+    command = [str(venv_python(venv)), "-m", "pip", "install", "--disable-pip-version-check", "-e", target]
+    command += ["-c", str(constraints)] if constraints else []
+    (venv / "tmp").mkdir(exist_ok=True)
+    # pip's progress goes straight to the terminal; its complaints pass through here, to be understood.
+    with subprocess.Popen(command, cwd=str(root), env=pip_environment(venv), stderr=subprocess.PIPE) as pip:
+        complaints = ""
+        for line in pip.stderr:
+            complaints += line.decode(errors="replace")
+            sys.stderr.write(line.decode(errors="replace"))
+    shutil.rmtree(str(venv / "tmp"), ignore_errors=True)
+    if pip.returncode:
+        raise refusal_for(complaints, venv)
+
+
+def refusal_for(complaints, venv):
+    """What a complaint of pip or venv means to somebody who only wants to open the course."""
+    if "No space left" in complaints or free_gigabytes(venv) < 0.2:
+        return disk_full(venv)
+    if "Connection" in complaints or "Retrying" in complaints:
+        return Refusal(
+            "pip could not reach the package index. With a network, the same command goes on where it stopped."
+        )
+    if "No matching distribution found for" in complaints:
+        name = complaints.rsplit("No matching distribution found for", 1)[1].splitlines()[0].strip()
+        return Refusal(
+            f"There is no {name} for Python {platform.python_version()} on {platform.system()} {platform.machine()}. "
+            "Another Python may do: make lab PYTHON=python3.12"
+        )
+    return Refusal("The install did not finish; the lines above say why. The same command tries again.")
+
+
+@contextlib.contextmanager
+def one_at_a_time(root):
+    """`make lab` and `make test` may be started together. Locks the clone's folder, so that no lock file is left."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    folder = os.open(str(root), os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def install(venv, root, extras, constraints):
+    """Bring venv up to date. Returns why anything had to be done, "" where nothing had."""
+    if not missing(venv, root, extras, constraints):
+        return ""
+    with one_at_a_time(root):
+        reason = missing(venv, root, extras, constraints)  # another make may have seen to it while this one waited
+        if not reason:
+            return ""
+        print(f"Setting up .venv ({reason}). The first time takes some minutes.", flush=True)
+        if free_gigabytes(venv) < gigabytes_needed(venv):
+            raise disk_full(venv)
+        extras = sorted({*extras, *read_stamp(venv).get("extras", [])})
+        if (venv / STAMP).exists():
+            (venv / STAMP).unlink()
+        make_venv(venv)
+        drop_torn_packages(venv)
+        pip_install(venv, root, extras, constraints)
+        stamp = {
+            "fingerprint": fingerprint(root),
+            "constraints": digest(constraints.read_text("utf-8")) if constraints else "",
+            "extras": extras,
+            "python": describe(venv_python(venv)),
+        }
+        (venv / (STAMP + ".part")).write_text(json.dumps(stamp, indent=1) + "\n", "utf-8")
+        os.replace(str(venv / (STAMP + ".part")), str(venv / STAMP))
+    return reason
+
+
+def main(arguments=None, root=ROOT):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--extras", default="", help="extras of pyproject.toml, separated by commas")
+    parser.add_argument("--constraints", default="", help="a file of exact versions, such as constraints.txt")
+    options = parser.parse_args(arguments)
+    venv = root / ".venv"
+    try:
+        check_python()
+        constraints = root / options.constraints if options.constraints else None
+        if constraints and not constraints.is_file():
+            raise Refusal(f"There is no constraints file {constraints}.")
+        install(venv, root, [extra for extra in options.extras.split(",") if extra], constraints)
+    except Refusal as refusal:
+        return str(refusal)
+    except subprocess.CalledProcessError as error:
+        return str(refusal_for((error.stderr or b"").decode(errors="replace"), venv))
+    except OSError as error:
+        return str(disk_full(venv)) if error.errno == errno.ENOSPC else f"Could not set up .venv: {error}"
+    except KeyboardInterrupt:
+        return "Stopped. The same command goes on where it left off."
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

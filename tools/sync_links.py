@@ -1,0 +1,140 @@
+"""Write the repository's address, the launch links and the measured times wherever they stand.
+
+    python tools/sync_links.py [--check]        --check changes nothing, and fails where something is out of step
+
+The address comes from [project.urls] in pyproject.toml and nowhere else; the times come from lesson_times.json, which
+only measure_lessons.py writes. A fork changes one line and runs this.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from clean_notebooks import repository_notebooks, serialise
+
+ROOT = Path(__file__).resolve().parent.parent
+LESSONS = {
+    "00_start_here": "**Start here**: a trained space of emoji and their names to play with; a check of the machine",
+    "01_shared_space": "**One shared space**: similarity, alignment, uniformity, modality gap; CCA and Procrustes",
+    "02_infonce": "**InfoNCE**: temperature, negatives, both directions, numerics; what goes wrong without negatives",
+    "03_clip": "**CLIP**: two encoders trained in front of you; retrieval, zero-shot, ensembles of prompts",
+    "04_mmd": "**MMD**: two-sample tests with kernels; estimators, bandwidths; MMD as an adaptation loss",
+    "05_dann": "**DANN**: gradient reversal, why the minus sign matters; adaptation that works, and that fails",
+    "06_combined": "**All together**: across modalities and domains at once, measured over several seeds",
+    "07_scaling": "**Scaling up**: from CPU to GPU to several processes; tiled losses, cached gradients",
+}
+BINDER = "https://mybinder.org/v2/gh/{slug}/main?urlpath=lab/tree/notebooks/{name}.ipynb"
+COLAB = "https://colab.research.google.com/github/{slug}/blob/main/notebooks/{name}.ipynb"
+# Wherever an address stands outside the generated lines, with the part to be replaced as the second group.
+ADDRESSES = re.compile(
+    r"(git clone |git\+|REPOSITORY = \")(https://[\w.-]+/[\w.-]+/[\w-]+)"
+    r"|((?:mybinder\.org/v2/gh|colab\.research\.google\.com/github)/)([\w.-]+/[\w.-]+)"
+)
+TABLE = re.compile(r"(?<=<!-- lessons -->\n).*?(?=<!-- /lessons -->)", re.S)
+TIME, LAUNCH = "**Time on a laptop CPU:**", "**Launch:**"
+
+
+def repository(root: Path = ROOT) -> str:
+    found = re.search(r'^Repository = "(https://[^"]+)"', (root / "pyproject.toml").read_text("utf-8"), re.M)
+    return found[1]
+
+
+def read_times(root: Path = ROOT) -> dict:
+    """{"machine": a phrase, "lessons": {name: {"seconds": float, "peak_gb": float}}}, empty before the first run."""
+    path = root / "tools" / "lesson_times.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else {"machine": "", "lessons": {}}
+
+
+def duration(seconds: float) -> str:
+    """Whole seconds below two minutes, else minutes to a tenth."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def with_address(text: str, address: str) -> str:
+    """Point every clone command, install line and launch link in a text at `address`."""
+    slug = "/".join(address.split("/")[3:5])
+    return ADDRESSES.sub(lambda m: f"{m[1]}{address}" if m[1] else f"{m[3]}{slug}", text)
+
+
+def lesson_table(root: Path) -> str:
+    times, slug = read_times(root), "/".join(repository(root).split("/")[3:5])
+    rows = ["| | lesson | runs in | peak memory | open it |", "|---|---|---|---|---|"]
+    for name, about in LESSONS.items():
+        number = name[:2]
+        if not (root / "notebooks" / f"{name}.ipynb").exists():
+            rows.append(f"| {number} | {about} | in the making | | |")
+            continue
+        measured = times["lessons"].get(name)
+        run = (
+            (duration(measured["seconds"]), f"{measured['peak_gb']:.1f} GB") if measured else ("not measured yet", "")
+        )
+        badges = (
+            f"[![Binder](https://mybinder.org/badge_logo.svg)]({BINDER.format(slug=slug, name=name)}) "
+            f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+            f"({COLAB.format(slug=slug, name=name)})"
+        )
+        rows.append(f"| [{number}](notebooks/{name}.ipynb) | {about} | {run[0]} | {run[1]} | {badges} |")
+    if times["machine"]:
+        rows += ["", f"Every cell run once, top to bottom, by `make times`: {times['machine']}."]
+    return "\n".join(rows) + "\n"
+
+
+def set_line(text: str, label: str, line: str) -> str:
+    """Replace the line that begins with `label`, or add one at the end as a paragraph of its own."""
+    pattern = re.compile(rf"^{re.escape(label)}.*$", re.M)
+    return pattern.sub(lambda _: line, text) if pattern.search(text) else f"{text.rstrip()}\n\n{line}"
+
+
+def title_cell(text: str, name: str, root: Path) -> str:
+    """A lesson's first cell with its measured time, and plain links: a badge would be an image from the network."""
+    slug, measured = "/".join(repository(root).split("/")[3:5]), read_times(root)["lessons"].get(name)
+    run = (
+        f"{duration(measured['seconds'])} for all cells, {measured['peak_gb']:.1f} GB"
+        if measured
+        else "not measured yet"
+    )
+    links = f"[Binder]({BINDER.format(slug=slug, name=name)}) · [Colab]({COLAB.format(slug=slug, name=name)})"
+    return set_line(set_line(text, TIME, f"{TIME} {run}"), LAUNCH, f"{LAUNCH} {links}")
+
+
+def synced_notebook(path: Path, root: Path) -> str:
+    notebook = json.loads(path.read_text("utf-8"))
+    for index, cell in enumerate(notebook["cells"]):
+        text = with_address("".join(cell["source"]), repository(root))
+        if index == 0 and path.stem in LESSONS:
+            text = title_cell(text, path.stem, root)
+        cell["source"] = text.splitlines(keepends=True)
+    return serialise(notebook)
+
+
+def synced_readme(root: Path) -> str:
+    text = (root / "README.md").read_text("utf-8")
+    return TABLE.sub(lambda _: lesson_table(root), with_address(text, repository(root)))
+
+
+def out_of_step(root: Path = ROOT) -> dict[Path, str]:
+    """The files that say something else than they should, with the text that they should hold."""
+    wanted = {root / "README.md": synced_readme(root)}
+    wanted |= {path: synced_notebook(path, root) for path in repository_notebooks(root)}
+    return {path: text for path, text in wanted.items() if path.read_text("utf-8") != text}
+
+
+def write(root: Path = ROOT) -> list[Path]:
+    stale = out_of_step(root)
+    for path, text in stale.items():
+        path.write_text(text, "utf-8")
+    return list(stale)
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["--check"]:
+        stale = list(out_of_step())
+        print("\n".join(f"{path.name} is out of step: make links" for path in stale) or "all links are in step")
+        return bool(stale)
+    print("\n".join(f"wrote {path.name}" for path in write()) or "all links were in step")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
