@@ -14,19 +14,18 @@ class NetworkBlocked(OSError):
     """The test run tried to reach another machine."""
 
 
-def _is_loopback(host: str) -> bool:
+def _address(host: str):
+    """The address that `host` spells in digits, or None if it is a name."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return host == "localhost"
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_literal(host: str) -> bool:
-    try:
-        return bool(ipaddress.ip_address(host.partition("%")[0]))
-    except ValueError:
-        return False
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return address.is_loopback if address else host == "localhost"
 
 
 def _refuse(event: str, target) -> None:
@@ -40,8 +39,9 @@ def _guard(event: str, args: tuple) -> None:
             _refuse(event, address)
     elif event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
         host = args[0].decode() if isinstance(args[0], bytes) else args[0]
-        # An address in digits is not looked up anywhere; a server that listens asks for "" or None.
-        if host and host != "localhost" and not _is_literal(host):
+        # A server that listens asks for "" or None, and digits are only looked up in reverse.
+        digits = event != "socket.gethostbyaddr" and host and _address(host)
+        if host and not digits and not _is_loopback(host):
             _refuse(event, host)
 
 
