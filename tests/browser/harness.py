@@ -1,0 +1,160 @@
+"""Drive a notebook in a real JupyterLab with a real browser. The fixtures that go with it are in conftest.py."""
+
+import ast
+import http.client
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+--disable-component-update --disable-sync""".split()
+# What the status dot shows comes too early: ask the session itself.
+READY = """() => {
+  const context = window.jupyterapp?.shell.currentWidget?.sessionContext, kernel = context?.session?.kernel;
+  return !!kernel && context.isReady && kernel.connectionStatus === "connected" && kernel.status === "idle";
+}"""
+EXECUTE = """async ([code, expression]) => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  const user_expressions = expression ? { value: expression } : {};
+  const { content } = await kernel.requestExecute({ code, silent: true, store_history: false, user_expressions }).done;
+  if (content.status !== "ok") throw Error(content.evalue);
+  if (!expression) return null;
+  if (content.user_expressions.value.status !== "ok") throw Error(content.user_expressions.value.evalue);
+  return content.user_expressions.value.data["text/plain"];
+}"""
+
+
+def missing():
+    """Why no browser test can run here, or an empty string."""
+    try:
+        import playwright.sync_api  # noqa: F401
+    except ImportError:
+        return "Playwright is not installed: pip install playwright (or pip install -e '.[browser]')"
+    return "" if chromium() else "no Chromium found: apt-get install chromium, or set CHROMIUM=/path/to/it"
+
+
+def chromium():
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def until(condition, what, *, seconds=10.0):
+    """Wait for a condition that is expected to come true soon; AssertionError saying what did not happen."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"waited {seconds} s in vain: {what}"
+        time.sleep(0.03)
+    return value
+
+
+class Lab:
+    """A JupyterLab server of its own on 127.0.0.1 over a copy of the course's notebooks."""
+
+    def __init__(self, folder: Path):
+        self.notebooks = folder / "notebooks"
+        ignored = shutil.ignore_patterns(".ipynb_checkpoints")
+        if (ROOT / "notebooks").exists():
+            shutil.copytree(ROOT / "notebooks", self.notebooks, ignore=ignored)
+        self.notebooks.mkdir(exist_ok=True)
+        settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
+        settings.mkdir(parents=True)
+        popup = {"fetchNews": "false", "checkForUpdates": False}
+        (settings / "notification.jupyterlab-settings").write_text(json.dumps(popup))
+        own = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
+               "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "IPYTHONDIR": "ipython"}  # fmt: skip
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        environment = os.environ | {name: str(folder / own[name]) for name in own} | {"PYTHONPATH": path}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.token = secrets.token_hex(16)
+        self.log = folder / "lab.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={self.port}",
+                 "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
+                 f"--ServerApp.root_dir={self.notebooks}", "--LabApp.expose_app_in_browser=True"],
+                env=environment, cwd=folder, stdout=log, stderr=log,
+            )  # fmt: skip
+        until(self._answers, "JupyterLab answers", seconds=60)
+
+    def _answers(self):
+        assert self.process.poll() is None, f"JupyterLab ended:\n{self.log.read_text()}"
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+            connection.request("GET", "/api", headers={"Authorization": f"token {self.token}"})
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.port}/lab/tree/{path}?token={self.token}&reset"
+
+    def add(self, name, cells):
+        """Write a notebook of code cells next to the lessons; returns its path, as `Notebook` takes it."""
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, self.notebooks / name)
+        return name
+
+    def close(self):
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+class Notebook:
+    """One notebook open in a page of its own. `page` is Playwright's; `errors` gathers what the console reports."""
+
+    def __init__(self, browser, lab, path, **page_options):
+        self.errors = []
+        self.page = browser.new_page(**{"viewport": {"width": 1300, "height": 1000}, **page_options})
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        self.page.goto(lab.url(path))
+        self.page.wait_for_function(READY, timeout=90_000)
+
+    def run_all(self, *, seconds=180):
+        """Run every cell; returns when all have run, and fails on the first error in an output."""
+        self.page.set_default_timeout(seconds * 1000)
+        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.page.wait_for_function(READY)
+        self.page.set_default_timeout(15_000)
+        self.clean()
+        return self
+
+    def kernel(self, expression):
+        """The value of a Python expression in the notebook's kernel (whatever JSON can carry)."""
+        text = self.page.evaluate(EXECUTE, ["", f"__import__('json').dumps({expression})"])
+        return json.loads(ast.literal_eval(text))
+
+    def execute(self, code):
+        """Run Python statements in the notebook's kernel, without a cell."""
+        self.page.evaluate(EXECUTE, [code, ""])
+
+    def command(self, name, **arguments):
+        """Run one of JupyterLab's own commands."""
+        self.page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args).then(() => null)", [name, arguments])
+
+    def clean(self):
+        """Fail on errors in outputs, widgets that could not be shown, and anything the console reports."""
+        errors = self.page.locator("[data-mime-type='application/vnd.jupyter.error']")
+        assert errors.count() == 0, errors.first.inner_text()
+        stderr = self.page.locator("[data-mime-type='application/vnd.jupyter.stderr']", has_text="Traceback")
+        assert stderr.count() == 0, stderr.first.inner_text()
+        assert self.page.get_by_text("Error displaying widget").count() == 0
+        assert self.errors == []
+
+    def close(self):
+        self.page.close()

@@ -1,0 +1,111 @@
+"""The explorer as a still picture, for pages where no widget can run: GitHub, print, nbmake."""
+
+import io
+from functools import cache
+
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from matplotlib.lines import Line2D
+from PIL import Image
+
+MARKERS = "oD^s"  # by modality, as in view.js
+WIDTH, HEIGHT, DPI = 7.6, 5.0, 100
+BOX = (0.05, 0.07, 0.68, 0.85)  # the axes, in shares of the figure
+CJK = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei",
+       "WenQuanYi Micro Hei", "SimHei", "Arial Unicode MS")  # fmt: skip
+
+
+def picture(model, *, palette) -> bytes:
+    """PNG of the model's current step, thinned out to what can be read: pictures, some captions, a few pair lines."""
+    xy = model.frames[model.step]
+    figure = Figure((WIDTH, HEIGHT), dpi=DPI)
+    axes = figure.add_axes(BOX, xticks=[], yticks=[])
+    size = np.array([BOX[2] * WIDTH, BOX[3] * HEIGHT]) * DPI
+    low, high = xy.min(0), xy.max(0)
+    half = max(float(((high - low) / (size - 50)).max()), 1e-9) * size / 2  # one scale for both axes
+    middle = (low + high) / 2
+    axes.set(xlim=middle[0] + [-half[0], half[0]], ylim=middle[1] + [-half[1], half[1]])
+    pixels = ((xy - middle) / half + 1) / 2 * size
+
+    style = {"family": list(_fonts()), "fontsize": 9, "parse_math": False}
+    kinds = np.array([model.modalities.index(name) for name in model.modality])
+    colours = np.array([palette[model.classes.index(c)] if palette and c is not None else "#808080" for c in model.labels])
+    shown = _thin(pixels, np.flatnonzero(model.sprites >= 0), 30)
+    rest = np.setdiff1d(np.arange(len(xy)), shown)
+    for kind in range(len(model.modalities)):
+        rows = rest[kinds[rest] == kind]
+        axes.scatter(*xy[rows].T, s=9, c=colours[rows], marker=MARKERS[kind], alpha=0.6, linewidths=0)
+    paired = shown if len(shown) else rest
+    for i in paired[model.pairs[paired] >= 0][:: max(1, len(paired) // 12)]:
+        axes.plot(*xy[[i, model.pairs[i]]].T, color="0.35", linewidth=0.8, zorder=3)
+    axes.imshow(_collage(model, pixels, shown, size, colours), extent=(*axes.get_xlim(), *axes.get_ylim()), zorder=4)
+    axes.set_aspect("auto")
+    for i in _thin(pixels, np.flatnonzero(model.sprites < 0), 120)[:24]:
+        if _drawable(model.captions[i]) and pixels[i, 0] < size[0] - 120:
+            text = axes.annotate(model.captions[i][:24], xy[i], (4, 0), textcoords="offset points", va="center", zorder=5, **style)
+            text.set_bbox({"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.5})
+    axes.set_xlabel(model.axes[0], fontsize=9)
+    axes.set_ylabel(model.axes[1], fontsize=9)
+    step = f"step {model.steps[model.step]}" if len(model.steps) > 1 else ""
+    axes.set_title(", ".join(filter(None, [_readable(model.title), step])), loc="left", **style | {"fontsize": 11})
+    _legend(figure, model, palette, style)
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return out.getvalue()
+
+
+def _thin(pixels, rows, spacing):
+    """One of the rows for each square of `spacing` pixels."""
+    _, first = np.unique(np.floor(pixels[rows] / spacing), axis=0, return_index=True)
+    return rows[np.sort(first)]
+
+
+def _collage(model, pixels, rows, size, colours):
+    """The rows' thumbnails on light chips, where they belong, on one transparent sheet of the axes' size."""
+    sheet = Image.new("RGBA", tuple(size.astype(int)))
+    for i in rows:
+        thumbnail = Image.fromarray(model.thumbnails[model.sprites[i]])
+        thumbnail.thumbnail((24, 24))
+        chip = Image.new("RGBA", (thumbnail.width + 4, thumbnail.height + 4), colours[i])
+        chip.paste("white", (1, 1, chip.width - 1, chip.height - 1))
+        chip.alpha_composite(thumbnail, (2, 2))
+        x, y = pixels[i, 0] - chip.width / 2, size[1] - pixels[i, 1] - chip.height / 2
+        sheet.paste(chip, (int(x), int(y)))
+    return sheet
+
+
+def _legend(figure, model, palette, style):
+    def handle(marker, colour, name):
+        return Line2D([], [], linestyle="", marker=marker, color=colour, label=_readable(name))
+
+    handles = [handle(MARKERS[m], "0.2", name) for m, name in enumerate(model.modalities) if len(model.modalities) > 1]
+    handles += [handle("s", colour, str(c)) for c, colour in zip(model.classes, palette, strict=False)]
+    if handles:
+        box = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(BOX[0] + BOX[2] + 0.01, BOX[1] + BOX[3] + 0.01))
+        box.set_frame_on(False)
+        for text in box.get_texts():
+            text.set(**style)
+
+
+@cache
+def _fonts():
+    """The families to draw text with: matplotlib's own, and a Chinese one if the machine has any."""
+    have = {font.name for font in font_manager.fontManager.ttflist}
+    return "DejaVu Sans", *[name for name in CJK if name in have][:1]
+
+
+@cache
+def _characters():
+    """Every character that these families can draw."""
+    return set().union(*(FT2Font(font_manager.findfont(name)).get_charmap() for name in _fonts()))
+
+
+def _drawable(text):
+    return text.isascii() or all(ord(character) in _characters() for character in text)
+
+
+def _readable(text):
+    """The text without what would come out as an empty box."""
+    return "".join(character for character in text if _drawable(character))
