@@ -9,7 +9,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = re.compile(r"xlib-course$|pip$|setuptools$|wheel$|nvidia-|cuda-|triton$")
+LEFT_OUT = re.compile(r"xlib-course$|pip$|wheel$|nvidia-|cuda-|triton$")
 HEADER = """\
 # The set that the course is tested with, all at once: used by CI and by Binder, and by hand with
 #     make test CONSTRAINTS=constraints.txt

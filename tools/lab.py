@@ -40,12 +40,13 @@ def prepare(state: pathlib.Path, environ) -> None:
 
 def flags(arguments: list[str], environ) -> list[str]:
     """The command line for JupyterLab: the learner's flags, and ours. The token is theirs if they chose one."""
-    chosen = [flag.partition("=")[2] for flag in arguments if flag.startswith(TOKEN_FLAGS)]
+    chosen = [flag.partition("=")[2].strip("'\" ") for flag in arguments if flag.startswith(TOKEN_FLAGS)]
     token = next(filter(None, [*chosen, environ.get("JUPYTER_TOKEN")]), None) or secrets.token_hex(24)
     ours = [
         f"--ServerApp.root_dir={ROOT}",
         f"--LabApp.default_url=/lab/tree/{START}",
         "--LabApp.extension_manager=readonly",  # extensions would come from the network
+        "--LanguageServerManager.autodetect=False",  # it would call npm, which writes to the home folder
         "--KernelSpecManager.allowed_kernelspecs=python3",  # .venv's own
     ]
     if not any(flag.startswith(("--ip", "--ServerApp.ip")) for flag in arguments):
