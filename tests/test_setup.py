@@ -178,10 +178,12 @@ def test_broken_environment_is_made_anew(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").touch()
     assert setup_env.missing(tmp_path / ".venv", tmp_path, [], None) == "there is none yet"
     run = subprocess.run
-    monkeypatch.setattr(
-        subprocess, "run", lambda command, **o: run([*command, *["--without-pip"] * ("venv" in command)], **o)
-    )
-    setup_env.make_venv(tmp_path / ".venv")  # without pip, to save the test some seconds
+
+    def without_pip(command, **options):  # which would take some seconds more
+        return run([*command, "--without-pip"] if "venv" in command else command, **options)
+
+    monkeypatch.setattr(subprocess, "run", without_pip)
+    setup_env.make_venv(tmp_path / ".venv")
     assert run([str(python), "-c", "print(6 * 7)"], capture_output=True).stdout.strip() == b"42"
 
 
