@@ -1,12 +1,47 @@
 // The explorer's front end. What can be chosen (step, hover, selected, query, among) lives in the widget's model, so
-// that Python and the browser see the same; everything drawn follows from it. All data is put in as text, never markup.
+// that Python and the browser see the same; everything drawn follows from it. Data is put in as text, never as markup.
 
 const SHAPES = ["circle", "diamond", "triangle", "square"]; // of items without a picture, by modality
 const TRAVEL = 600; // ms from one snapshot to another
 const DWELL = 250; // ms that play rests on each
 const EDGE = 30; // CSS pixels kept free around the data
 const FONT = "12px system-ui, sans-serif";
+const MARKUP = `
+  <div class="top"><strong data-ui="title"></strong><output data-ui="count" class="count" aria-live="polite"></output>
+    <input data-ui="search" type="search" placeholder="Search captions" aria-label="Search captions" spellcheck="false"></div>
+  <div class="middle">
+    <div>
+      <div data-ui="stage" class="stage">
+        <canvas data-ui="canvas" tabindex="0" role="application" aria-roledescription="map of an embedding"></canvas>
+        <span data-ui="axisX" class="axis x"></span><span data-ui="axisY" class="axis y"></span>
+        <div class="zoom"><button data-ui="zoomIn" type="button" aria-label="Zoom in">+</button
+          ><button data-ui="zoomOut" type="button" aria-label="Zoom out">−</button
+          ><button data-ui="fit" type="button" aria-label="Show all">Fit</button></div>
+        <div data-ui="card" class="card" hidden></div>
+      </div>
+      <div data-ui="training" class="training"><button data-ui="play" type="button" class="play"></button>
+        <input data-ui="slider" type="range" min="0" step="1" aria-label="Training step"><span data-ui="at" class="step"></span></div>
+      <div data-ui="legend" class="legend"></div>
+    </div>
+    <aside aria-label="Selected item">
+      <div data-ui="hint" class="hint"><p data-ui="invite"></p>
+        <p>On the map, arrow keys walk from item to item, Enter pins one, Escape clears, and + − 0 zoom.</p></div>
+      <div data-ui="chosen" class="chosen">
+        <button data-ui="close" type="button" class="close" aria-label="Clear selection">×</button><div data-ui="top"></div>
+        <h4 data-ui="heading"></h4>
+        <div data-ui="toggle" class="toggle" role="group" aria-label="Neighbours among"><button data-ui="all" type="button"
+          >All items</button><button data-ui="other" type="button">Other modality</button></div>
+        <ol data-ui="list"></ol><p data-ui="note" class="note"></p>
+      </div>
+    </aside>
+  </div>
+  <div data-ui="live" class="unseen" role="status"></div>`; // constant: no data in here
+
 const still = matchMedia("(prefers-reduced-motion: reduce)");
+const ease = (x) => (x < 0.5 ? 2 * x * x : 1 - 2 * (1 - x) ** 2);
+const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
+const short = (text, most) => (text.length > most ? text.slice(0, most - 1).trimEnd() + "…" : text);
+const count = (x) => x.toLocaleString("en");
 
 function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -15,12 +50,7 @@ function h(tag, attributes = {}, ...children) {
   return node;
 }
 
-const ease = (x) => (x < 0.5 ? 2 * x * x : 1 - 2 * (1 - x) ** 2);
-const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
-const short = (text, most) => (text.length > most ? text.slice(0, most - 1).trimEnd() + "…" : text);
-const number = (x) => x.toLocaleString("en");
-
-/** Everything that never changes, unpacked. */
+/** What never changes, unpacked. */
 function unpack(model) {
   const array = (name, Type) => {
     const view = model.get(name); // copied: a typed array needs an aligned start
@@ -30,86 +60,52 @@ function unpack(model) {
   const n = setup.captions.length;
   const columns = array("columns", Int32Array);
   const [classes, kinds, pairs, sprites] = [0, 1, 2, 3].map((c) => columns.subarray(c * n, (c + 1) * n));
-  const frames = array("frames", Uint16Array);
-  const low = [Infinity, Infinity];
-  const high = [-Infinity, -Infinity];
-  frames.forEach((v, i) => {
-    low[i % 2] = Math.min(low[i % 2], v);
-    high[i % 2] = Math.max(high[i % 2], v);
-  });
-  const similarity = array("pair_similarity", Int16Array);
+  const hash = (i) => Math.imul(i + 1, 2654435761) >>> 0; // no stretch of the table is drawn or labelled first
+  const order = Int32Array.from({ length: n }, (_, i) => i).sort((a, b) => hash(a) - hash(b));
   const lower = setup.captions.map((caption) => caption.toLowerCase());
-  return { ...setup, n, classes, kinds, pairs, sprites, frames, low, high, similarity, lower, names: setup.classes };
+  const similarity = Float32Array.from(array("pair_similarity", Int16Array), (v) => v / 10_000);
+  return { ...setup, n, kinds, pairs, sprites, order, lower, similarity, classOf: classes, frames: array("frames", Uint16Array) };
 }
 
-/** The widget's elements. The rows of the neighbour list are made once and refilled, so that focus stays put. */
+/** The elements of the widget by name. The rows of the neighbour list are made once and refilled: focus stays put. */
 function build(data) {
+  const root = h("div", { class: "xlib-explorer", "data-lm-suppress-shortcuts": "true" });
+  root.innerHTML = MARKUP;
+  const ui = Object.fromEntries([...root.querySelectorAll("[data-ui]")].map((node) => [node.dataset.ui, node]));
   const row = (name) => {
-    const parts = { thumb: h("canvas"), caption: h("span", { class: "caption" }), meta: h("span", { class: "meta" }) };
-    const bar = h("span", { class: "bar", "aria-hidden": "true" }, h("i"));
-    const button = h("button", { type: "button", class: name }, parts.thumb, parts.caption, parts.meta, bar);
-    return { ...parts, button, bar: bar.firstChild, index: -1 };
+    const [thumb, caption, meta, bar] = [h("canvas"), h("span", { class: "caption" }), h("span", { class: "meta" }), h("i")];
+    const button = h("button", { type: "button", class: name }, thumb, caption, meta, h("span", { class: "bar" }, bar));
+    return { button, thumb, caption, meta, bar, index: -1 };
   };
-  const ui = {
-    search: h("input", { type: "search", placeholder: "Search captions", "aria-label": "Search captions", spellcheck: "false" }),
-    count: h("output", { class: "count", "aria-live": "polite" }),
-    canvas: h("canvas", { tabindex: "0", role: "application", "aria-roledescription": "map of an embedding" }),
-    card: h("div", { class: "card", hidden: "" }),
-    play: h("button", { type: "button", class: "play", "aria-label": "Play training" }),
-    slider: h("input", { type: "range", min: 0, max: data.steps.length - 1, step: 1, "aria-label": "Training step" }),
-    output: h("output", { class: "step" }),
-    zoomIn: h("button", { type: "button", "aria-label": "Zoom in" }, "+"),
-    zoomOut: h("button", { type: "button", "aria-label": "Zoom out" }, "−"),
-    fit: h("button", { type: "button", "aria-label": "Show all" }, "Fit"),
-    live: h("div", { class: "unseen", role: "status" }),
-    hint: h("div", { class: "hint" },
-      h("p", {}, `Click an item to list its nearest neighbours in all ${data.dimensions} dimensions.`),
-      h("p", {}, "On the map, arrow keys walk from item to item, Enter pins one, Escape clears, and + − 0 zoom.")),
-    chosen: h("div", { class: "chosen" }),
-    close: h("button", { type: "button", class: "close", "aria-label": "Clear selection" }, "×"),
-    head: row("head"),
-    pair: row("row pair"),
-    all: h("button", { type: "button" }, "All items"),
-    other: h("button", { type: "button" }, "Other modality"),
-    heading: h("h4"),
-    rows: Array.from({ length: data.k }, () => row("row")),
-    note: h("p", { class: "note" }),
-  };
-  const toggle = h("div", { class: "toggle", role: "group", "aria-label": "Neighbours among" }, ui.all, ui.other);
-  toggle.hidden = data.modalities.length < 2;
-  ui.chosen.append(ui.close, ui.head.button, ui.pair.button, ui.heading, toggle,
-    h("ol", {}, ...ui.rows.map((r) => h("li", {}, r.button))), ui.note);
-  const training = h("div", { class: "training" }, ui.play, ui.slider, ui.output);
-  training.hidden = data.steps.length < 2;
-  ui.legend = h("div", { class: "legend" });
-  ui.stage = h("div", { class: "stage" }, ui.canvas, h("span", { class: "axis x" }, data.axes[0]),
-    h("span", { class: "axis y" }, data.axes[1]), h("div", { class: "zoom" }, ui.zoomIn, ui.zoomOut, ui.fit), ui.card);
-  ui.root = h("div", { class: "xlib-explorer", "data-lm-suppress-shortcuts": "true" },
-    h("div", { class: "top" }, h("strong", {}, data.title), ui.count, ui.search),
-    h("div", { class: "middle" }, ui.stage, h("aside", { "aria-label": "Selected item" }, ui.hint, ui.chosen)),
-    training, ui.legend, ui.live);
-  return ui;
+  ui.title.textContent = data.title;
+  ui.axisX.textContent = data.axes[0];
+  ui.axisY.textContent = data.axes[1];
+  ui.invite.textContent = `Click an item to list its nearest neighbours in all ${data.dimensions} dimensions.`;
+  ui.slider.max = data.steps.length - 1;
+  ui.training.hidden = data.steps.length < 2;
+  ui.toggle.hidden = data.modalities.length < 2;
+  const [head, pair, rows] = [row("head"), row("row pair"), Array.from({ length: data.k }, () => row("row"))];
+  ui.top.append(head.button, pair.button);
+  ui.list.append(...rows.map((r) => h("li", {}, r.button)));
+  return { ...ui, root, head, pair, rows };
 }
 
-/** Trace a marker of radius r around (x, y). */
-function trace(ctx, shape, x, y, r) {
-  ctx.beginPath();
-  if (shape === "circle") ctx.arc(x, y, r, 0, 2 * Math.PI);
-  else if (shape === "square") ctx.rect(x - r * 0.85, y - r * 0.85, r * 1.7, r * 1.7);
-  else {
-    const corners = shape === "diamond" ? 4 : 3;
-    for (let c = 0; c < corners; c++) {
-      const angle = (2 * Math.PI * c) / corners - Math.PI / 2;
-      ctx.lineTo(x + 1.2 * r * Math.cos(angle), y + 1.2 * r * Math.sin(angle));
-    }
-    ctx.closePath();
+function trace(c, shape, x, y, r) {
+  const corners = { diamond: 4, triangle: 3 }[shape];
+  c.beginPath();
+  if (shape === "circle") c.arc(x, y, r, 0, 2 * Math.PI);
+  else if (shape === "square") c.rect(x - r * 0.85, y - r * 0.85, r * 1.7, r * 1.7);
+  for (let k = 0; k < corners; k++) {
+    const angle = (2 * Math.PI * k) / corners - Math.PI / 2;
+    c.lineTo(x + 1.2 * r * Math.cos(angle), y + 1.2 * r * Math.sin(angle));
   }
+  c.closePath();
 }
 
 function render({ model, el }) {
   const data = unpack(model);
   const ui = build(data);
-  const { n, captions, pairs, sprites, kinds, cell } = data;
+  const { n, captions, pairs, sprites, kinds, cell, order } = data;
   const last = data.steps.length - 1;
   const ctx = ui.canvas.getContext("2d");
   const at = new Float32Array(2 * n); // where each item is drawn, in CSS pixels
@@ -119,7 +115,7 @@ function render({ model, el }) {
   const get = (name) => model.get(name);
   const view = { zoom: 1, x: 0, y: 0 };
   let [width, height, dpr, position, travelling, frame, timer] = [0, 0, 1, get("step"), 0, 0, 0];
-  let [atlas, chips, stamps, theme] = [null, null, new Map(), {}];
+  let [atlas, chips, theme] = [null, null, {}];
   let [matches, partners, labelled] = [new Set(), [], new Set()];
 
   function set(name, value) {
@@ -128,45 +124,44 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  // ---- theme, markers and pictures -------------------------------------------------------------------------------
+  // ---- theme, markers and pictures
 
   function colour(c) {
-    const [red, green, blue] = data.palette.length && c >= 0 ? data.palette[c].match(/\w\w/g).map((v) => parseInt(v, 16)) : [128, 128, 128];
-    if (theme.dark && red + green + blue === 0) return "#e4e4e4"; // black says nothing on black
-    return `rgb(${red} ${green} ${blue})`;
+    const code = data.palette[c] ?? "#808080";
+    return theme.dark && code === "#000000" ? "#e4e4e4" : code; // black says nothing on black
   }
 
   function readTheme() {
     ui.root.style.colorScheme = ""; // what the page says, before what we conclude from it
     const style = getComputedStyle(ui.root);
-    const [red, green, blue] = style.color.match(/[\d.]+/g).map(Number);
-    theme = { dark: red + green + blue > 384, ink: style.color, paper: style.backgroundColor };
-    ui.root.classList.toggle("dark", theme.dark);
-    ui.root.style.colorScheme = theme.dark ? "dark" : "light";
-    theme.accent = style.getPropertyValue("--accent");
-    stamps = new Map();
+    const dark = style.color.match(/[\d.]+/g).slice(0, 3).reduce((sum, v) => sum + +v, 0) > 384; // light ink
+    theme = { dark, ink: style.color, paper: style.backgroundColor };
+    ui.root.classList.toggle("dark", dark);
+    ui.root.style.colorScheme = dark ? "dark" : "light";
+    theme.accent = style.getPropertyValue("--accent").trim();
     drawChips();
     legend();
+    fillPanel();
     redraw();
   }
 
-  /** Every picture once on a light chip with a rim in its class colour: strokes stay visible on a dark page. */
+  /** Every picture, once, on a light chip with a rim in its class colour: dark strokes stay visible on a dark page. */
   function drawChips() {
     if (!atlas) return;
     const grow = Math.max(1, Math.round(48 / Math.max(...cell))); // small scans keep square pixels
     const [w, tall, rim] = [cell[0] * grow, cell[1] * grow, 5];
-    chips = { image: document.createElement("canvas"), w: w + 2 * rim, h: tall + 2 * rim, across: data.across };
+    chips = { image: document.createElement("canvas"), w: w + 2 * rim, h: tall + 2 * rim };
     chips.image.width = chips.w * data.across;
     chips.image.height = chips.h * Math.ceil(pictures / data.across);
     const c = chips.image.getContext("2d");
     c.imageSmoothingEnabled = grow === 1;
+    c.fillStyle = theme.dark ? "#e9ebee" : "#fff";
+    c.lineWidth = 3;
     for (let i = 0; i < n; i++) {
       if (sprites[i] < 0) continue;
       const [column, row] = [sprites[i] % data.across, Math.floor(sprites[i] / data.across)];
       const [x, y] = [column * chips.w, row * chips.h];
-      c.fillStyle = theme.dark ? "#e9ebee" : "#fff";
-      c.strokeStyle = colour(data.classes[i]);
-      c.lineWidth = 3;
+      c.strokeStyle = colour(data.classOf[i]);
       c.beginPath();
       c.roundRect(x + 1.5, y + 1.5, chips.w - 3, chips.h - 3, 9);
       c.fill();
@@ -175,33 +170,18 @@ function render({ model, el }) {
     }
   }
 
-  function stamp(i) {
-    const key = `${data.classes[i]} ${kinds[i]}`;
-    if (!stamps.has(key)) {
-      const image = document.createElement("canvas");
-      image.width = image.height = 48;
-      const c = image.getContext("2d");
-      trace(c, SHAPES[kinds[i]], 24, 24, 15);
-      c.fillStyle = colour(data.classes[i]);
-      c.strokeStyle = theme.paper;
-      c.lineWidth = 4;
-      c.stroke();
-      c.fill();
-      stamps.set(key, image);
-    }
-    return stamps.get(key);
-  }
-
-  /** One item around (x, y), its longer side about `size` CSS pixels. */
+  /** One item around (x, y), its longer side `size` CSS pixels. */
   function item(c, i, x, y, size) {
-    if (sprites[i] >= 0 && chips) {
-      const scale = size / Math.max(chips.w, chips.h);
-      const [column, row] = [sprites[i] % chips.across, Math.floor(sprites[i] / chips.across)];
-      c.drawImage(chips.image, column * chips.w, row * chips.h, chips.w, chips.h,
-        x - (chips.w * scale) / 2, y - (chips.h * scale) / 2, chips.w * scale, chips.h * scale);
-    } else {
-      c.drawImage(stamp(i), x - size / 2, y - size / 2, size, size);
+    if (sprites[i] < 0 || !chips) {
+      trace(c, SHAPES[kinds[i]], x, y, size * 0.31);
+      Object.assign(c, { fillStyle: colour(data.classOf[i]), strokeStyle: theme.paper, lineWidth: 2 });
+      c.stroke();
+      return c.fill();
     }
+    const scale = size / Math.max(chips.w, chips.h);
+    const [w, tall] = [chips.w * scale, chips.h * scale];
+    const [column, row] = [sprites[i] % data.across, Math.floor(sprites[i] / data.across)];
+    c.drawImage(chips.image, column * chips.w, row * chips.h, chips.w, chips.h, x - w / 2, y - tall / 2, w, tall);
   }
 
   function thumb(canvas, i, size) {
@@ -213,28 +193,29 @@ function render({ model, el }) {
     item(c, i, size / 2, size / 2, sprites[i] >= 0 ? size : Math.min(size, 22));
   }
 
-  // ---- the map ---------------------------------------------------------------------------------------------------
+  // ---- the map
 
-  const pictureSize = () => clamp(Math.sqrt((0.3 * width * height) / Math.max(pictures, 1)), 15, 36) * Math.sqrt(view.zoom);
-  const markerSize = () => clamp(Math.sqrt((0.12 * width * height) / n), 11, 17) * view.zoom ** 0.25;
-  const sizeOf = (i) => (sprites[i] >= 0 && chips ? pictureSize() : markerSize());
+  function sizeOf(i) {
+    const room = width * height;
+    if (sprites[i] < 0 || !chips) return clamp(Math.sqrt((0.12 * room) / n), 10, 17) * view.zoom ** 0.25;
+    return clamp(Math.sqrt((0.3 * room) / pictures), 15, 36) * Math.sqrt(view.zoom);
+  }
 
   /** Put the items' positions for a (fractional) snapshot into `at`. */
   function place(snapshot) {
     const [a, f] = [Math.floor(snapshot), snapshot % 1];
     const [from, to] = [a * 2 * n, Math.min(a + 1, last) * 2 * n];
-    const span = [0, 1].map((d) => Math.max(data.high[d] - data.low[d], 1));
-    const scale = view.zoom * Math.min((width - 2 * EDGE) / span[0], (height - 2 * EDGE) / span[1]);
-    const [middleX, middleY] = [0, 1].map((d) => (data.high[d] + data.low[d]) / 2);
+    const [spanX, spanY] = data.extent;
+    const scale = view.zoom * Math.min((width - 2 * EDGE) / spanX, (height - 2 * EDGE) / spanY);
     for (let j = 0; j < 2 * n; j += 2) {
       const x = data.frames[from + j] * (1 - f) + data.frames[to + j] * f;
       const y = data.frames[from + j + 1] * (1 - f) + data.frames[to + j + 1] * f;
-      at[j] = width / 2 + view.x + (x - middleX) * scale;
-      at[j + 1] = height / 2 + view.y - (y - middleY) * scale;
+      at[j] = width / 2 + view.x + (x - spanX / 2) * scale;
+      at[j + 1] = height / 2 + view.y - (y - spanY / 2) * scale;
     }
   }
 
-  const near = () => get("neighbours").map(([j]) => j);
+  const near = () => (get("selected") < 0 ? [] : get("neighbours").map(([j]) => j));
 
   /** Items that stand out while the others fade, or null where all are equal. */
   function emphasised() {
@@ -242,29 +223,27 @@ function render({ model, el }) {
     return get("selected") < 0 ? null : new Set([get("selected"), pairs[get("selected")], ...near()]);
   }
 
-  /** Captions of items without picture, wherever there is free ground for one: chosen once for the snapshot aimed at,
-      so that none flickers on the way. */
+  /** Captions for items without a picture, where there is free ground: chosen for the snapshot aimed at, so that none
+      flickers on the way. */
   function chooseLabels() {
     place(get("step"));
     ctx.font = FONT;
     labelled = new Set();
-    const [grid, taken, bright] = [8, new Set(), emphasised()];
-    const first = [...partners, get("selected"), ...near()].filter((i) => i >= 0);
-    const stride = 7919; // prime: neighbours in the table are seldom neighbours in the queue
-    for (let q = -first.length; q < n; q++) {
-      const i = q < 0 ? first[q + first.length] : (q * stride) % n;
-      if (sprites[i] >= 0 || labelled.has(i) || (q >= 0 && bright && !bright.has(i))) continue;
+    const bright = emphasised();
+    const taken = [[width - 130, 0, width, 44]]; // the zoom buttons
+    for (const i of [get("selected"), get("hover")]) {
+      const [x, y, r] = i < 0 ? [0, 0, 0] : [at[2 * i], at[2 * i + 1], sizeOf(i)];
+      taken.push([x - r, y - r, x + r, y + r]);
+    }
+    for (const i of [...partners, ...near(), ...(bright ?? order)]) {
+      if (i < 0 || sprites[i] >= 0 || labelled.has(i) || labelled.size > 120) continue;
       const [x, y] = [at[2 * i], at[2 * i + 1]];
-      if (x < 0 || y < 0 || y > height) continue;
       const right = x + 14 + ctx.measureText(short(captions[i], 26)).width;
-      if (right > width) continue;
-      const spots = [];
-      for (let u = Math.floor((x - 10) / grid); u <= (right + 6) / grid; u++)
-        for (let v = Math.floor((y - 14) / grid); v <= (y + 14) / grid; v++) spots.push(`${u} ${v}`);
-      if (spots.some((spot) => taken.has(spot))) continue;
-      for (const spot of spots) taken.add(spot);
+      if (x < 0 || right > width || y < 10 || y > height - 26) continue;
+      const [left, top, bottom] = [x - 10, y - 13, y + 13];
+      if (taken.some((t) => left < t[2] && right > t[0] && top < t[3] && bottom > t[1])) continue;
+      taken.push([left, top, right, bottom]);
       labelled.add(i);
-      if (labelled.size > 120) return;
     }
   }
 
@@ -277,59 +256,48 @@ function render({ model, el }) {
     ctx.stroke();
   }
 
-  function ring(i, size) {
-    const side = size + 5;
-    ctx.strokeStyle = theme.accent;
-    ctx.lineWidth = 2.5;
-    ctx.beginPath();
-    ctx.roundRect(at[2 * i] - side / 2, at[2 * i + 1] - side / 2, side, side, 8);
-    ctx.stroke();
-  }
-
   function draw() {
     const [hover, selected, bright] = [get("hover"), get("selected"), emphasised()];
+    const put = (i, grow = 1) => item(ctx, i, at[2 * i], at[2 * i + 1], sizeOf(i) * grow);
+    const ringed = (i, grow) => {
+      put(i, grow);
+      const side = sizeOf(i) * grow + 5;
+      ctx.strokeStyle = theme.accent;
+      ctx.lineWidth = 2.5;
+      ctx.beginPath();
+      ctx.roundRect(at[2 * i] - side / 2, at[2 * i + 1] - side / 2, side, side, 8);
+      ctx.stroke();
+    };
     place(position);
     ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
     ctx.clearRect(0, 0, width, height);
     ctx.imageSmoothingQuality = "medium";
-    const put = (i, grow = 1) => item(ctx, i, at[2 * i], at[2 * i + 1], sizeOf(i) * grow);
-    const pass = (wanted) => {
-      for (let i = 0; i < n; i++) if (wanted(i)) put(i);
-    };
-    if (bright) {
-      ctx.globalAlpha = 0.13;
-      pass((i) => !bright.has(i));
-      ctx.globalAlpha = 1;
-    }
-    pass((i) => !bright || bright.has(i));
-    for (const j of selected < 0 ? [] : near()) line(selected, j, theme.ink, 0.8);
+    ctx.globalAlpha = 0.13;
+    for (const i of order) if (bright && !bright.has(i)) put(i);
+    ctx.globalAlpha = 1;
+    for (const i of order) if (!bright || bright.has(i)) put(i);
+    for (const j of near()) line(selected, j, theme.ink, 0.8);
     for (const j of partners) line(hover, j, theme.accent, 2.5);
-    for (const j of [...(selected < 0 ? [] : near()), ...partners]) put(j, 1.25);
-    if (selected >= 0) {
-      put(selected, 1.6);
-      ring(selected, sizeOf(selected) * 1.6);
-    }
-    ctx.font = FONT;
-    ctx.textBaseline = "middle";
-    ctx.lineJoin = "round";
-    ctx.lineWidth = 4;
-    ctx.strokeStyle = theme.paper;
-    ctx.fillStyle = theme.ink;
+    for (const j of [...near(), ...partners]) put(j, 1.25);
+    if (selected >= 0) ringed(selected, 1.6);
+    Object.assign(ctx, { font: FONT, textBaseline: "middle", lineJoin: "round", lineWidth: 4 });
+    Object.assign(ctx, { strokeStyle: theme.paper, fillStyle: theme.ink });
     for (const i of labelled) {
-      const where = [short(captions[i], 26), at[2 * i] + 10, at[2 * i + 1] + 0.5];
-      ctx.strokeText(...where);
-      ctx.fillText(...where);
+      const text = [short(captions[i], 26), at[2 * i] + 10, at[2 * i + 1] + 0.5];
+      ctx.strokeText(...text);
+      ctx.fillText(...text);
     }
-    if (hover >= 0) {
-      put(hover, 1.8);
-      ring(hover, sizeOf(hover) * 1.8);
-    }
+    if (hover >= 0) ringed(hover, 1.8);
     placeCard();
   }
 
   function redraw() {
-    chooseLabels();
-    if (!frame && width) frame = requestAnimationFrame(() => { frame = 0; draw(); });
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      if (!width) return;
+      chooseLabels();
+      draw();
+    });
   }
 
   /** Move to the step chosen: gliding, or at once where motion is unwelcome. */
@@ -339,36 +307,35 @@ function render({ model, el }) {
     const tick = (now) => {
       const x = still.matches ? 1 : Math.min(1, (now - start) / TRAVEL);
       position = from + (to - from) * ease(x);
-      draw();
+      if (width) draw();
       if (x < 1) travelling = requestAnimationFrame(tick);
     };
     chooseLabels();
     travelling = requestAnimationFrame(tick);
   }
 
-  function pick(x, y) {
-    let [best, least] = [-1, Math.max(pictureSize() / 2, 12) ** 2];
+  /** The item with the lowest cost, a function of its distance from (x, y); −1 where none is below `least`. */
+  function best(x, y, least, cost) {
+    let found = -1;
     for (let i = 0; i < n; i++) {
-      const distance = (at[2 * i] - x) ** 2 + (at[2 * i + 1] - y) ** 2;
-      if (distance < least) [best, least] = [i, distance];
+      const c = cost(at[2 * i] - x, at[2 * i + 1] - y, i);
+      if (c < least) [found, least] = [i, c];
     }
-    return best;
+    return found;
   }
 
-  /** The nearest item in the direction (dx, dy) from the present one; straight ahead counts as nearer. */
+  const pick = (x, y) => best(x, y, Math.max(...[...partners, order[0]].map(sizeOf), 24) / 2, Math.hypot);
+
+  /** To the nearest item in the direction (dx, dy); what lies straight ahead counts as nearer. */
   function walk(dx, dy) {
     const start = get("hover") >= 0 ? get("hover") : get("selected");
     const [x, y] = start >= 0 ? [at[2 * start], at[2 * start + 1]] : [width / 2, height / 2];
-    let [best, least] = [-1, Infinity];
-    for (let i = 0; i < n; i++) {
-      const ahead = (at[2 * i] - x) * dx + (at[2 * i + 1] - y) * dy;
-      const aside = Math.abs((at[2 * i] - x) * dy) + Math.abs((at[2 * i + 1] - y) * dx);
-      if (i !== start && ahead > 0 && ahead + 2 * aside < least) [best, least] = [i, ahead + 2 * aside];
-    }
-    if (best < 0) return;
-    view.x += clamp(at[2 * best], EDGE, width - EDGE) - at[2 * best]; // follow it out of a zoomed view
-    view.y += clamp(at[2 * best + 1], EDGE, height - EDGE) - at[2 * best + 1];
-    set("hover", best);
+    const ahead = (u, v, i) => (i !== start && u * dx + v * dy > 0 ? u * dx + v * dy + 2 * Math.abs(u * dy + v * dx) : Infinity);
+    const i = best(x, y, Infinity, ahead);
+    if (i < 0) return;
+    view.x += clamp(at[2 * i], EDGE, width - EDGE) - at[2 * i]; // follow it out of a zoomed view
+    view.y += clamp(at[2 * i + 1], EDGE, height - EDGE) - at[2 * i + 1];
+    set("hover", i);
   }
 
   function zoom(factor, x = width / 2, y = height / 2) {
@@ -380,43 +347,35 @@ function render({ model, el }) {
     redraw();
   }
 
-  // ---- card, panel, legend ---------------------------------------------------------------------------------------
+  // ---- card, panel, legend
 
-  function facts(i) {
-    const parts = data.classes[i] >= 0 ? [data.names[data.classes[i]]] : [];
-    return [...parts, data.modalities[kinds[i]]].join(" · ");
-  }
-
-  function pairFact(i) {
-    if (pairs[i] >= 0) {
-      const cosine = data.similarity[get("step") * n + i] / 10_000;
-      return `similarity to its ${data.modalities[kinds[pairs[i]]]} ${cosine.toFixed(2)}`;
-    }
-    return partners.length ? `counterpart of ${number(partners.length)}` : "";
-  }
+  const kindOf = (i) => data.modalities[kinds[i]];
+  const facts = (i) => [data.classes[data.classOf[i]], kindOf(i)].filter(Boolean).join(" · ");
+  const pairCosine = (i) => data.similarity[get("step") * n + i];
 
   function fillCard() {
     const i = get("hover");
     ui.card.hidden = i < 0;
     if (i < 0) return;
+    const pair = pairs[i] >= 0 ? `similarity to its ${kindOf(pairs[i])} ${pairCosine(i).toFixed(2)}` : "";
+    const lines = [captions[i], facts(i), pair || (partners.length ? `counterpart of ${count(partners.length)}` : "")];
+    const text = lines.filter(Boolean).map((words, l) => h(l ? "span" : "b", {}, short(words, 120)));
     const picture = h("canvas");
-    const lines = [h("b", {}, short(captions[i], 120)), h("span", {}, facts(i)), h("span", {}, pairFact(i))];
-    ui.card.replaceChildren(...(sprites[i] >= 0 ? [picture] : []), h("div", {}, ...lines));
     if (sprites[i] >= 0) thumb(picture, i, 56);
-    ui.live.textContent = lines.map((l) => l.textContent).filter(Boolean).join(", ");
+    ui.card.replaceChildren(...(sprites[i] >= 0 ? [picture] : []), h("div", {}, ...text));
+    ui.live.textContent = lines.filter(Boolean).join(", ");
   }
 
   function placeCard() {
     const i = get("hover");
     if (i < 0) return;
-    const gap = sizeOf(i) + 8;
-    const [w, tall] = [ui.card.offsetWidth, ui.card.offsetHeight];
+    const [w, tall, gap] = [ui.card.offsetWidth, ui.card.offsetHeight, sizeOf(i) + 8];
     const x = at[2 * i] + gap + w < width ? at[2 * i] + gap : at[2 * i] - gap - w;
-    const y = clamp(at[2 * i + 1] - tall / 2, 4, Math.max(4, height - tall - 4));
-    ui.card.style.transform = `translate(${clamp(x, 4, Math.max(4, width - w - 4))}px, ${y}px)`;
+    const inside = (v, room) => clamp(v, 4, Math.max(4, room - 4));
+    ui.card.style.transform = `translate(${inside(x, width - w)}px, ${inside(at[2 * i + 1] - tall / 2, height - tall)}px)`;
   }
 
-  function fillRow(row, i, cosine, meta, size) {
+  function fillRow(row, i, size, meta, cosine = 0) {
     row.index = i;
     thumb(row.thumb, i, size);
     row.caption.textContent = captions[i];
@@ -430,53 +389,39 @@ function render({ model, el }) {
     ui.hint.hidden = i >= 0;
     ui.chosen.hidden = i < 0;
     if (i < 0) return;
-    fillRow(ui.head, i, 0, facts(i), 52);
-    ui.pair.button.hidden = pairs[i] < 0;
-    if (pairs[i] >= 0) {
-      const [cosine, kind] = [data.similarity[get("step") * n + i] / 10_000, kinds[pairs[i]]];
-      const rivals = kinds.filter((k) => k === kind).length - (kinds[i] === kind ? 1 : 0);
-      fillRow(ui.pair, pairs[i], cosine, cosine.toFixed(2), 28);
-      ui.pair.button.dataset.rank = `Its ${data.modalities[kind]}: rank ${number(get("pair_rank"))} of ${number(rivals)}`;
+    const [pair, other, neighbours] = [pairs[i], get("among") === "other", get("neighbours")];
+    fillRow(ui.head, i, 52, facts(i));
+    ui.pair.button.hidden = pair < 0;
+    if (pair >= 0) {
+      const rivals = kinds.filter((kind, j) => kind === kinds[pair] && j !== i).length;
+      fillRow(ui.pair, pair, 28, pairCosine(i).toFixed(2), pairCosine(i));
+      ui.pair.button.dataset.rank = `Its ${kindOf(pair)}: rank ${count(get("pair_rank"))} of ${count(rivals)}`;
     }
-    const other = get("among") === "other";
     ui.all.setAttribute("aria-pressed", !other);
     ui.other.setAttribute("aria-pressed", other);
-    const pool = other ? kinds.filter((k) => k !== kinds[i]).length : n - 1;
-    ui.heading.textContent = `${get("neighbours").length} nearest of ${number(pool)}`;
+    const pool = other ? kinds.filter((kind) => kind !== kinds[i]).length : n - 1;
+    ui.heading.textContent = `${neighbours.length} nearest of ${count(pool)}`;
     ui.rows.forEach((row, r) => {
-      const neighbour = get("neighbours")[r];
-      row.button.parentNode.hidden = !neighbour;
-      if (neighbour) fillRow(row, neighbour[0], neighbour[1], neighbour[1].toFixed(2), 28);
+      row.button.parentNode.hidden = r >= neighbours.length;
+      if (r < neighbours.length) fillRow(row, neighbours[r][0], 28, neighbours[r][1].toFixed(2), neighbours[r][1]);
     });
     ui.note.textContent = get("note");
   }
 
   function legend() {
-    const swatch = (shape, fill, text) => {
-      const canvas = h("canvas", { width: 32, height: 32 });
-      const c = canvas.getContext("2d");
-      if (shape === "picture") {
-        c.beginPath();
-        c.roundRect(5, 5, 22, 22, 6);
-      } else trace(c, shape, 16, 16, 10);
-      c.fillStyle = c.strokeStyle = fill;
-      c.lineWidth = 4;
-      if (shape === "picture") c.stroke();
-      else c.fill();
-      return h("span", {}, canvas, text);
-    };
-    const shape = (m) => (kinds.some((k, i) => k === m && sprites[i] >= 0) ? "picture" : SHAPES[m]);
-    const kindsShown = data.modalities.map((name, m) => swatch(shape(m), theme.ink, name));
-    const classesShown = data.palette.length ? data.names.map((name, c) => swatch("square", colour(c), name)) : [];
-    ui.legend.replaceChildren(...(data.modalities.length > 1 ? kindsShown : []), ...classesShown);
+    const swatch = (shape, fill, name) => h("span", {}, h("i", { class: shape, style: `color: ${fill}` }), name);
+    const shape = (m) => (kinds.some((kind, i) => kind === m && sprites[i] >= 0) ? "picture" : SHAPES[m]);
+    const modalities = data.modalities.map((name, m) => swatch(shape(m), theme.ink, name));
+    const classes = data.palette.map((_, c) => swatch("square", colour(c), data.classes[c]));
+    ui.legend.replaceChildren(...(modalities.length > 1 ? modalities : []), ...classes);
   }
 
-  // ---- what follows when something is chosen, here or in Python --------------------------------------------------
+  // ---- what follows when something is chosen, here or in Python
 
   function onStep() {
     const step = get("step");
     ui.slider.value = step;
-    ui.output.textContent = `step ${number(data.steps[step])}`;
+    ui.at.textContent = `step ${count(data.steps[step])}`;
     ui.slider.setAttribute("aria-valuetext", `step ${data.steps[step]}, ${step + 1} of ${last + 1} snapshots`);
     fillCard();
     fillPanel();
@@ -485,8 +430,7 @@ function render({ model, el }) {
 
   function onHover() {
     const i = get("hover");
-    partners = [];
-    for (let j = 0; j < n && i >= 0; j++) if (pairs[i] === j || pairs[j] === i) partners.push(j);
+    partners = i < 0 ? [] : [...order].filter((j) => pairs[i] === j || pairs[j] === i);
     fillCard();
     redraw();
   }
@@ -501,7 +445,7 @@ function render({ model, el }) {
     const needle = get("query").trim().toLowerCase(); // as in the Python model
     matches = new Set(needle ? [...captions.keys()].filter((i) => data.lower[i].includes(needle)) : []);
     if (ui.search.value.trim() !== get("query").trim()) ui.search.value = get("query");
-    ui.count.textContent = needle ? `${number(matches.size)} of ${number(n)} match` : "";
+    ui.count.textContent = needle ? `${count(matches.size)} of ${count(n)} match` : "";
     redraw();
   }
 
@@ -510,26 +454,23 @@ function render({ model, el }) {
   }
 
   function play(start) {
+    const advance = () => (get("step") < last ? set("step", get("step") + 1) : play(false));
     clearInterval(timer);
     ui.play.classList.toggle("playing", start);
     ui.play.setAttribute("aria-label", start ? "Pause" : "Play training");
     if (!start) return;
-    const advance = () => (get("step") < last ? set("step", get("step") + 1) : play(false));
+    timer = setInterval(advance, TRAVEL + DWELL);
     if (get("step") === last) set("step", 0);
     else advance();
-    timer = setInterval(advance, TRAVEL + DWELL);
   }
 
-  /** Enter in the search box goes from match to match. */
-  function nextMatch() {
-    const found = [...matches];
-    if (found.length) set("selected", found.find((i) => i > get("selected")) ?? found[0]);
-  }
+  // ---- events
 
-  // ---- events ----------------------------------------------------------------------------------------------------
-
-  const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const keys = {
+    ArrowLeft: () => walk(-1, 0),
+    ArrowRight: () => walk(1, 0),
+    ArrowUp: () => walk(0, -1),
+    ArrowDown: () => walk(0, 1),
     Enter: () => get("hover") >= 0 && set("selected", get("hover")),
     "+": () => zoom(1.5),
     "=": () => zoom(1.5),
@@ -537,17 +478,19 @@ function render({ model, el }) {
     0: () => zoom(0),
   };
   on(ui.canvas, "keydown", (event) => {
-    const act = event.key in arrows ? () => walk(...arrows[event.key]) : keys[event.key];
-    if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    act();
+    keys[event.key]();
   });
   on(ui.root, "keydown", (event) => {
     event.stopPropagation(); // JupyterLab would take arrows and Enter for itself
     if (event.key === "Escape") clear();
   });
-  on(ui.search, "keydown", (event) => event.key === "Enter" && nextMatch());
   on(ui.search, "input", () => set("query", ui.search.value));
+  on(ui.search, "keydown", (event) => {
+    if (event.key !== "Enter" || !matches.size) return;
+    set("selected", [...matches].find((i) => i > get("selected")) ?? [...matches][0]); // from match to match
+  });
   on(ui.slider, "input", () => {
     play(false);
     set("step", +ui.slider.value);
@@ -573,7 +516,7 @@ function render({ model, el }) {
   on(ui.canvas, "pointermove", (event) => {
     if (!drag) return set("hover", pick(event.offsetX, event.offsetY));
     const [dx, dy] = [event.offsetX - drag.x, event.offsetY - drag.y];
-    if (!drag.moved && Math.hypot(dx, dy) < 4) return;
+    if (!drag.moved && Math.hypot(dx, dy) < 4) return; // a click with an unsteady hand
     view.x += dx;
     view.y += dy;
     drag = { x: event.offsetX, y: event.offsetY, moved: true };
@@ -591,13 +534,12 @@ function render({ model, el }) {
     zoom(Math.exp(-clamp(event.deltaY, -100, 100) / 300), event.offsetX, event.offsetY);
   }, { passive: false });
 
+  // ---- start
+
   model.on("change:step", onStep);
   model.on("change:hover", onHover);
   model.on("change:query", onQuery);
-  for (const name of ["selected", "neighbours", "among", "pair_rank", "note", "alt_text"]) model.on(`change:${name}`, onAnswer);
-
-  // ---- start -----------------------------------------------------------------------------------------------------
-
+  for (const name of ["selected", "among", "neighbours", "pair_rank", "note", "alt_text"]) model.on(`change:${name}`, onAnswer);
   const resize = new ResizeObserver(() => {
     width = ui.stage.clientWidth;
     height = Math.round(clamp(width * 0.68, 320, 540));
@@ -613,24 +555,19 @@ function render({ model, el }) {
   on(matchMedia("(prefers-color-scheme: dark)"), "change", readTheme);
   el.append(ui.root);
   resize.observe(ui.stage);
-  if (pictures) {
+  requestAnimationFrame(readTheme); // styles apply once the root is in the page
+  if (pictures)
     createImageBitmap(new Blob([get("atlas")], { type: "image/webp" })).then((image) => {
       atlas = image;
-      drawChips();
-      fillPanel();
-      redraw();
+      readTheme();
     });
-  }
-  requestAnimationFrame(readTheme); // styles apply once the root is in the page
-  onStep();
-  onHover();
-  onQuery();
-  onAnswer();
+  play(false);
+  for (const follow of [onStep, onHover, onQuery, onAnswer]) follow();
   return () => {
     leaving.abort();
     resize.disconnect();
     restyle.disconnect();
-    play(false);
+    clearInterval(timer);
     cancelAnimationFrame(travelling);
   };
 }

@@ -57,8 +57,9 @@ class Explorer(anywidget.AnyWidget):
 
     def _to_model(self, change):
         try:
-            for name in CHOSEN:
-                setattr(self.model, name, getattr(self, name))
+            with self.model.hold_trait_notifications():  # the browser may send several at once: all or none
+                for name in CHOSEN:
+                    setattr(self.model, name, getattr(self, name))
         finally:
             self._from_model(change)  # the model may have clipped or refused
 
@@ -89,6 +90,7 @@ def _payload(model):
         "modalities": model.modalities,
         "steps": model.steps,
         "axes": model.axes,
+        "extent": frames.max((0, 1)).clip(1).tolist(),
         "dimensions": model.embeddings.shape[2],
         "k": model.k,
         "palette": _palette(model),
