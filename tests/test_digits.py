@@ -59,7 +59,7 @@ def test_both_splits_begin_with_the_first_line_of_a_form():
         labels = digits.load(split)[1].tolist()
         assert labels[:30] == start
         assert 122 * forms <= len(labels) <= 130 * forms  # a whole number of forms
-        assert min(np.bincount(labels)) > 35 if split == "test" else 130
+        assert min(np.bincount(labels)) >= 12 * forms  # no digit is rare
 
 
 def test_no_scan_is_in_both_splits():

@@ -2,7 +2,7 @@
 
 The scans are scikit-learn's `load_digits`: 1,797 digits of 8×8 pixels from the test part of UCI's "Optical
 Recognition of Handwritten Digits" (Alpaydin & Kaynak, 1998; CC BY 4.0). The photographs are the two of
-scikit-learn's `load_sample_images` (CC BY 2.0): china.jpg, and flower.jpg by dany13.
+scikit-learn's `load_sample_images` (CC BY 2.0): china.jpg by danielbuechele, flower.jpg by vultilion.
 """
 
 import numpy as np
