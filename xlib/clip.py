@@ -1,0 +1,286 @@
+"""CLIP: two encoders, one shared space; retrieval in it, and classification by caption.
+
+The small encoders train in seconds on a CPU. `CLIPModel` is the full-size pair, ResNet-50 and BERT. All of them
+return vectors as they come: normalise them (`F.normalize(z, dim=1)`) before you compare or contrast.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xlib import _validate
+from xlib.contrastive import LogitScale
+
+
+class Vocabulary:
+    """Words and Chinese characters to integers; 0 pads, 1 stands for any word that is not in the vocabulary.
+
+    texts: all texts whose words shall be known. English is cut into lower-case words, so "forty-two" is two words;
+    Chinese is cut into characters.
+    """
+
+    def __init__(self, texts: Sequence[str]):
+        words = sorted({word for text in texts for word in _words(text)})
+        self.index = {word: number for number, word in enumerate(words, start=2)}
+
+    def __len__(self) -> int:
+        return len(self.index) + 2
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """texts (B strings, none empty) to tokens (B, L) int64, L the most words of any of them.
+
+        Raises TypeError for a single string, ValueError for an empty list or a text without a word.
+        """
+        if isinstance(texts, str):
+            raise TypeError(f"texts must be a list of strings, got the single string {texts!r}")
+        rows = [[self.index.get(word, 1) for word in _words(text)] for text in texts]
+        if not rows or not all(rows):
+            empty = repr(texts[[bool(row) for row in rows].index(False)]) if rows else "an empty list"
+            raise ValueError(f"texts must hold at least one word each, got {empty}")
+        return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[\u4e00-\u9fff]|[a-z0-9']+", text.lower())
+
+
+class ImageEncoder(nn.Module):
+    """A small convolutional encoder: 3x3 convolutions, each of stride 2 but the last, then one linear map.
+
+    GroupNorm and not BatchNorm: each image is normalised by itself, so an embedding does not depend on its
+    neighbours in the batch, nor on a domain that the running averages were not made for.
+
+    size: height and width of the images. channels: of each convolution, multiples of 8.
+    forward: images (B, 3, *size) float to (B, embed_dim); `features` gives what the linear map is fed with.
+    """
+
+    def __init__(self, size: tuple[int, int], *, channels: Sequence[int] = (32, 64, 64), embed_dim: int = 64):
+        super().__init__()
+        layers, before, shrink = [], 3, 2 ** (len(channels) - 1)
+        for number, width in enumerate(channels, start=1):
+            stride = 1 if number == len(channels) else 2
+            layers += [
+                nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=False),
+                nn.GroupNorm(8, width),
+                nn.GELU(),
+            ]
+            before = width
+        self.features = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2))
+        self.project = nn.Linear(before * math.ceil(size[0] / shrink) * math.ceil(size[1] / shrink), embed_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.project(self.features(images))
+
+
+class TextEncoder(nn.Module):
+    """A small recurrent encoder: word embeddings, one GRU, its state after the last word, one linear map.
+
+    words: size of the vocabulary. forward: tokens (B, L) int64, 0 pads on the right, to (B, embed_dim).
+    """
+
+    def __init__(self, words: int, *, width: int = 128, embed_dim: int = 64):
+        super().__init__()
+        self.embed = nn.Embedding(words, width // 2, padding_idx=0)
+        self.gru = nn.GRU(width // 2, width, batch_first=True)
+        self.project = nn.Linear(width, embed_dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        states, _ = self.gru(self.embed(tokens))
+        last = (tokens != 0).sum(dim=1) - 1
+        return self.project(states[torch.arange(len(tokens), device=tokens.device), last])
+
+
+def random_affine(
+    images: Tensor, *, degrees: float = 10, stretch: float = 0.12, shift: float = 0.1, generator: torch.Generator
+) -> Tensor:
+    """Turn, stretch, slant and shift each image by its own random amount: the whole batch in one call.
+
+    images: (B, C, H, W) float. degrees: largest turn either way. stretch: largest relative change of size, and of
+    slant. shift: largest move, as a share of the picture. What comes in from outside repeats the border.
+    Returns images of the same shape and device; the generator lives on that device.
+    """
+    b, _, h, w = images.shape
+    turn, size, slant, down, across = torch.rand(5, b, generator=generator, device=images.device) * 2 - 1
+    turn, size, slant = turn * math.radians(degrees), 1 + size * stretch, slant * stretch
+    # Coordinates run from -1 to 1 along both sides, so off-diagonal entries carry the ratio of the sides.
+    rows = [
+        torch.stack([turn.cos(), (slant - turn.sin()) * h / w, 2 * across * shift * size], dim=1),
+        torch.stack([turn.sin() * w / h, turn.cos(), 2 * down * shift * size], dim=1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, dim=1) / size.view(-1, 1, 1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+class Recall(NamedTuple):
+    """A share of queries from 0 to 1, and its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def retrieval(
+    za: Tensor,
+    zb: Tensor,
+    *,
+    k: Sequence[int] = (1, 5, 10),
+    targets: Tensor | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+) -> dict[int, Recall]:
+    """Recall at k: for which share of the queries `za` is the right row of `zb` among the k most similar?
+
+    Similarity is the dot product, of vectors as they come. Rows of equal similarity are taken to stand in random
+    order, and the expectation over these orders is returned: a collapsed model, with the same vector for
+    everything, gets k / M, as chance does, and not 1.
+
+    Args:
+        za: (N, d) queries. zb: (M, d) gallery. For the other direction, exchange the two.
+        k: the ranks to report, whole numbers from 1 on; a k above M counts as M.
+        targets: (N,) int64, the right row of zb for each query; may repeat. Default: row i for query i (then N = M).
+        resamples, level: of the percentile bootstrap over queries (Efron 1979). It says how much the score would
+            vary with other queries of this kind, not with another training run: for that, train with several seeds.
+        generator: of the bootstrap, on the CPU; default: a fresh one with seed 0.
+
+    Returns: {k: Recall(value, low, high)}.
+    Raises: TypeError or ValueError that names the argument.
+    """
+    _validate.embeddings("za", za)
+    _validate.embeddings("zb", zb, like=za, like_name="za", same="width")
+    for rank in k:
+        _validate.whole("k", rank, least=1)
+    _validate.whole("resamples", resamples, least=1)
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    if targets is None:
+        if len(za) != len(zb):
+            raise ValueError(f"targets must be given when za has {len(za)} rows and zb has {len(zb)}")
+        targets = torch.arange(len(za), device=za.device)
+    _check_targets(targets, len(za), len(zb))
+    ahead, level_with = _places(za.detach(), zb.detach(), targets)
+    ranks = torch.tensor(list(k)).clamp(max=len(zb))
+    hits = ((ranks - ahead[:, None]) / (1 + level_with[:, None])).clamp(0, 1)  # (N, len(k))
+    generator = generator or torch.Generator().manual_seed(0)
+    draws = torch.stack(
+        [hits[torch.randint(len(hits), (len(hits),), generator=generator)].mean(dim=0) for _ in range(resamples)]
+    )
+    edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=draws.dtype)
+    low, high = draws.quantile(edges, dim=0)
+    return {rank: Recall(*(float(part[i]) for part in (hits.mean(dim=0), low, high))) for i, rank in enumerate(k)}
+
+
+def _places(za: Tensor, zb: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """For each query, how many rows are more similar than the right one, and how many others are just as similar.
+    A thousand queries at a time, so that memory stays at 1000 times the gallery."""
+    ahead, level_with = [], []
+    for rows, right in zip(za.split(1000), targets.split(1000), strict=True):
+        similarity = rows @ zb.T
+        best = similarity.gather(1, right[:, None])
+        ahead.append((similarity > best).sum(dim=1))
+        level_with.append((similarity == best).sum(dim=1) - 1)
+    return torch.cat(ahead).double().cpu(), torch.cat(level_with).double().cpu()
+
+
+def _check_targets(targets: Tensor, queries: int, gallery: int) -> None:
+    if not isinstance(targets, Tensor) or targets.dtype != torch.int64:
+        raise TypeError(f"targets must be an int64 tensor, got {getattr(targets, 'dtype', type(targets).__name__)}")
+    if targets.shape != (queries,):
+        raise ValueError(f"targets must have shape ({queries},), one a query, got {tuple(targets.shape)}")
+    if targets.min() < 0 or targets.max() >= gallery:
+        raise ValueError(
+            f"targets must be rows of zb, 0 to {gallery - 1}, got {int(targets.min())} to {int(targets.max())}"
+        )
+
+
+def zero_shot_weights(
+    encode_text: Callable[[list[str]], Tensor], classnames: Sequence[str], templates: Sequence[str] = ("{}",)
+) -> Tensor:
+    """A classifier made of words: one unit vector a class, the mean direction of its name in several sentences.
+
+    For each class, its name is put into each template, each sentence becomes a *unit* vector, and their mean is
+    scaled back to length 1. Without the first normalisation a long vector would outvote the others; without
+    the second a class whose sentences disagree would get smaller logits than the rest.
+
+    Args:
+        encode_text: takes a list of B strings and returns (B, d).
+        classnames: C names. templates: T strings, each with one "{}" for the name.
+
+    Returns: (C, d); `F.normalize(images, dim=1) @ weights.T` are the cosines to each class.
+    Raises: TypeError or ValueError that names the argument.
+    Source: Radford et al. 2021 (arXiv 2103.00020), section 3.1.4.
+    """
+    for name, texts in (("classnames", classnames), ("templates", templates)):
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"{name} must be a list of strings, got {texts!r}")
+        if not len(texts):
+            raise ValueError(f"{name} must not be empty")
+    for template in templates:
+        if template.count("{}") != 1:
+            raise ValueError(f"templates must each hold {{}} once, got {template!r}")
+    vectors = encode_text([template.format(name) for name in classnames for template in templates])
+    _validate.embeddings("the result of encode_text", vectors)
+    if len(vectors) != len(classnames) * len(templates):
+        raise ValueError(
+            f"encode_text must return a row a text, {len(classnames) * len(templates)}, got {len(vectors)}"
+        )
+    unit = F.normalize(vectors, dim=1).view(len(classnames), len(templates), -1)
+    return F.normalize(unit.mean(dim=1), dim=1)
+
+
+class CLIPModel(nn.Module):
+    """The full-size pair: ResNet-50 for images, BERT for texts, a linear map from each into the shared space.
+
+    Both towers are built from their configurations, with random weights and without a download. With a network,
+    start from pretrained ones:
+
+        CLIPModel(vision=torchvision.models.resnet50(weights="DEFAULT"),
+                  text=transformers.BertModel.from_pretrained("bert-base-uncased"))
+
+    Args:
+        embed_dim: dimensions of the shared space.
+        vision: a torchvision ResNet, whose last layer is replaced; default ResNet-50.
+        text: a transformers encoder with a pooled output; default BERT-base.
+
+    Source: Radford et al. 2021 (arXiv 2103.00020), fig. 3; ResNet: He et al. 2016 (arXiv 1512.03385);
+    BERT: Devlin et al. 2019 (arXiv 1810.04805).
+    """
+
+    def __init__(self, embed_dim: int = 512, *, vision: nn.Module | None = None, text: nn.Module | None = None):
+        super().__init__()
+        _validate.whole("embed_dim", embed_dim, least=1)
+        if vision is None:
+            from torchvision.models import resnet50
+
+            vision = resnet50(weights=None)
+        if text is None:
+            from transformers import BertConfig, BertModel
+
+            text = BertModel(BertConfig())
+        self.visual_encoder, self.text_encoder = vision, text
+        self.visual_fc = nn.Linear(vision.fc.in_features, embed_dim)
+        self.visual_encoder.fc = nn.Identity()  # ImageNet's 1,000 classes are of no use here
+        self.text_fc = nn.Linear(text.config.hidden_size, embed_dim)
+        self.logit_scale = LogitScale()
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) float, normalised as the tower expects, to (B, embed_dim)."""
+        return self.visual_fc(self.visual_encoder(images))
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Tokens and mask, both (B, L) int64, to (B, embed_dim)."""
+        return self.text_fc(self.text_encoder(input_ids=input_ids, attention_mask=attention_mask).pooler_output)
+
+    def forward(self, images: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Unit vectors of images and of texts, (B, embed_dim) each, and the logit scale: what `info_nce` takes."""
+        za = F.normalize(self.encode_image(images), dim=1)
+        zb = F.normalize(self.encode_text(input_ids, attention_mask), dim=1)
+        return za, zb, self.logit_scale()
