@@ -1,5 +1,6 @@
 """Keeps what is costly to make: safetensors files that are written whole or not at all, and checked when read."""
 
+import json
 import os
 import tempfile
 import warnings
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import platformdirs
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 
@@ -69,10 +70,11 @@ def _checksum(key: str, tensors: dict[str, Tensor]) -> str:
 
 def _read(path: Path, key: str) -> dict[str, Tensor] | None:
     """The file's tensors; None when they were made with another key. Raises ValueError when it is damaged."""
-    with safe_open(path, framework="pt") as file:
-        written = file.metadata() or {}
-        # Copied, because the tensors of a mapped file take the process with them when somebody cuts it short.
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    # Read as one piece: safetensors would open the file twice, and find two different ones when it is replaced in
+    # between; and tensors that are mapped from a file take the process with them when somebody cuts it short.
+    data = path.read_bytes()
+    tensors = load(data)
+    written = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
     if written.get("crc32") != _checksum(written.get("key", ""), tensors):
         raise ValueError("its checksum does not match")
     return tensors if written["key"] == key else None

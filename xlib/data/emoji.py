@@ -35,7 +35,7 @@ _LUMINANCE = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601
 _EDITION = "1"  # raise it when _draw_all makes something else, so that caches made before are dropped
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)  # tensors do not compare to one truth, and would fill the screen
 class Emoji:
     """N emoji in Unicode's order.
 
@@ -183,7 +183,7 @@ def _installed(package: str) -> Path:
 
 def _plain(name: str, language: str) -> str:
     """Turns ":man’s_shoe:" into "man's shoe"."""
-    name = name.strip(":").replace("_", " ").replace("’", "'")
+    name = " ".join(name.strip(":").replace("_", " ").replace("’", "'").split())
     return name.lower() if language == "en" else name
 
 
