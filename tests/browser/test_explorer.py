@@ -30,8 +30,9 @@ pictures[..., :3] = rng.integers(60, 200, (n, 1, 1, 1))
 pictures[0, ..., :3] = 255, 0, 255
 pictures[1] = 0
 pictures[1, 10:14, 2:22] = 0, 0, 0, 255
-model = ExplorerModel(z, captions=captions * 2, images=[*pictures, *[None] * n], labels=labels * 2,
-                      pairs=[*range(n, 2 * n), *range(n)], steps=[0, 10, 20, 40, 80], title="Sixty things")
+def make():
+    return ExplorerModel(z, captions=captions * 2, images=[*pictures, *[None] * n], labels=labels * 2,
+                         pairs=[*range(n, 2 * n), *range(n)], steps=[0, 10, 20, 40, 80], title="Sixty things")
 def truth(i, step, k=8):
     x = z[step] / np.linalg.norm(z[step], axis=1, keepdims=True)
     return [int(j) for j in np.argsort(-(x @ x[i])) if j != i][:k]
@@ -99,31 +100,6 @@ class View:
         self.canvas.hover(position={"x": x, "y": y})
 
 
-@pytest.fixture(scope="module")
-def opened(browser, lab):
-    path = lab.add("explorer.ipynb", [DATA, "explorer = Explorer(model)\nexplorer"])
-    notebook = Notebook(browser, lab, path).run_all()
-    yield notebook
-    notebook.close()
-
-
-def reset(view, step=0):
-    view.page.mouse.move(2, 2)
-    view.set(step=step, selected=-1, hover=-1, query="", among="all")
-    view.root.get_by_role("button", name="Show all").click()
-    view.page.mouse.move(2, 2)
-    view.canvas.wait_for()
-    until(lambda: view.pixels(MAGENTA)[0] > 50, "pictures are drawn")
-    view.settle()
-    return view
-
-
-@pytest.fixture
-def view(browser, opened):
-    yield reset(View(opened))
-    opened.clean()
-
-
 # ---- what is checked twice: on the real view, and on views with one redraw taken out ------------------------------
 
 
@@ -169,27 +145,50 @@ CHECKS = {  # check, and the function of view.js whose redraw it is about
 }
 
 
+@pytest.fixture(scope="module")
+def opened(browser, lab):
+    """The explorer, and below it one with a model of its own for each mutation of CHECKS."""
+    source = (ROOT / "xlib" / "explore" / "view.js").read_text()
+    cells = [DATA, "model = make()\nexplorer = Explorer(model)\nexplorer", "other = make()"]
+    for i, (function, call) in enumerate(CHECKS.values()):
+        body = re.search(rf"function {function}\(\).*?\n  }}\n", source, re.S)[0]
+        assert body.count(call) == 1
+        mutant = source.replace(body, body.replace(call, ""))
+        cells.append(f"class Mutant{i}(Explorer):\n    _esm = {mutant!r}\nmutant{i} = Mutant{i}(other)\nmutant{i}")
+    notebook = Notebook(browser, lab, lab.add("explorer.ipynb", cells)).run_all()
+    yield notebook
+    notebook.close()
+
+
+def reset(view, step=0):
+    view.page.mouse.move(2, 2)
+    view.set(step=step, selected=-1, hover=-1, query="", among="all")
+    view.root.get_by_role("button", name="Show all").click()
+    view.page.mouse.move(2, 2)
+    until(lambda: view.pixels(MAGENTA)[0] > 50, "pictures are drawn")
+    view.settle()
+    return view
+
+
+@pytest.fixture
+def view(opened):
+    yield reset(View(opened))
+    opened.clean()
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_choices_are_drawn(view, check):
     check(view)
 
 
-def test_a_dropped_redraw_is_noticed(browser, lab):
-    source = (ROOT / "xlib" / "explore" / "view.js").read_text()
-    cells = [DATA]
-    for i, (function, call) in enumerate(CHECKS.values()):
-        body = re.search(rf"function {function}\(\).*?\n  }}\n", source, re.S)[0]
-        assert body.count(call) == 1
-        mutant = source.replace(body, body.replace(call, ""))
-        cells.append(f"class Mutant{i}(Explorer):\n    _esm = {mutant!r}\nmutant{i} = Mutant{i}(model)\nmutant{i}")
-    notebook = Notebook(browser, lab, lab.add("mutants.ipynb", cells)).run_all()
-    for i, check in enumerate(CHECKS):
-        mutant = View(notebook, f"mutant{i}", i)
-        mutant.root.scroll_into_view_if_needed()
-        reset(mutant)
-        with pytest.raises(AssertionError, match="in vain"):
-            check(mutant)
-    notebook.close()
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_dropped_redraw_is_noticed(opened, check):
+    i = list(CHECKS).index(check)
+    mutant = View(opened, f"mutant{i}", i + 1)
+    mutant.root.scroll_into_view_if_needed()
+    reset(mutant)
+    with pytest.raises(AssertionError, match="in vain"):
+        check(mutant)
 
 
 # ---- the rest ------------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class ExplorerModel(T.HasTraits):
         self.frames, self.axes = project(z, projection)
         unit = self.unit = z / np.maximum(np.linalg.norm(z, axis=2, keepdims=True), 1e-12)
         self.pair_similarity = np.where(self.pairs < 0, np.nan, np.einsum("tnd,tnd->tn", unit, unit[:, self.pairs]))
-        self._answer(None)
+        self._follow(None)
 
     @T.validate("step")
     def _clip(self, proposal):
@@ -94,25 +94,25 @@ class ExplorerModel(T.HasTraits):
         self.matches = [i for i, text in enumerate(self._lower) if needle in text] if needle else []
 
     @T.observe("step", "selected", "among")
-    def _answer(self, change):
+    def _follow(self, change):
+        with self.hold_trait_notifications():  # who listens hears of a complete answer
+            self.neighbours, self.pair_rank, self.note = self._nearest() if self.selected >= 0 else ([], 0, "")
+            self.alt_text = self._describe()
+
+    def _nearest(self):
         i = self.selected
-        if i < 0:
-            self.neighbours, self.pair_rank, self.note = [], 0, ""
-        else:
-            others = np.arange(len(self.captions)) != i
-            if self.among == "other":
-                others &= self._kind != self._kind[i]
-            cosine = self.unit[self.step] @ self.unit[self.step, i]
-            near = _first(self.k, -cosine, others)
-            self.neighbours = [(int(j), round(float(cosine[j]), 4)) for j in near]
-            self.pair_rank = self._rank(i, cosine)
-            distance = ((self.frames[self.step] - self.frames[self.step, i]) ** 2).sum(1)
-            both = len(set(near) & set(_first(self.k, distance, others)))
-            self.note = (
-                f"Cosine similarity in all {self.embeddings.shape[2]} dimensions. "
-                f"{both} of these {len(near)} are also among the {len(near)} nearest in the picture."
-            )
-        self.alt_text = self._describe()
+        others = np.arange(len(self.captions)) != i
+        if self.among == "other":
+            others &= self._kind != self._kind[i]
+        cosine = self.unit[self.step] @ self.unit[self.step, i]
+        near = _first(self.k, -cosine, others)
+        distance = ((self.frames[self.step] - self.frames[self.step, i]) ** 2).sum(1)
+        both = len(set(near) & set(_first(self.k, distance, others)))
+        note = (
+            f"Cosine similarity in all {self.embeddings.shape[2]} dimensions. "
+            f"{both} of these {len(near)} are also among the {len(near)} nearest in the picture."
+        )
+        return [(j, round(float(cosine[j]), 4)) for j in near], self._rank(i, cosine), note
 
     def _rank(self, i, cosine):
         """Where item i's counterpart stands among all items of the counterpart's modality."""
