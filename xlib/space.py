@@ -112,7 +112,10 @@ def procrustes(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class CCA:
-    """Two linear maps into a shared space, made by `cca`; use them on new rows with `project_a` and `project_b`."""
+    """Two linear maps into a shared space, made by `cca`; use them on new rows with `project_a` and `project_b`.
+
+    To let the surer directions count for more in a comparison, multiply both projections by `correlations`.
+    """
 
     mean_a: torch.Tensor  # (d_a,)
     weight_a: torch.Tensor  # (d_a, dim)
@@ -121,7 +124,7 @@ class CCA:
     correlations: torch.Tensor  # (dim,), falling, from 0 to 1
 
     def project_a(self, a: torch.Tensor) -> torch.Tensor:
-        """(N, d_a) -> (N, dim): columns are uncorrelated and of unit variance on the rows that were fitted."""
+        """(N, d_a) -> (N, dim). On the fitted rows, without regularisation: uncorrelated columns of variance 1."""
         return _project("a", a, self.mean_a, self.weight_a)
 
     def project_b(self, b: torch.Tensor) -> torch.Tensor:
