@@ -10,11 +10,13 @@ import subprocess
 import sys
 from importlib.metadata import distribution, packages_distributions
 
+import nbformat
 import pytest
 import sync_links
 from clean_notebooks import ROOT, repository_notebooks
 from freeze_constraints import LEFT_OUT, lines
-from measure_lessons import BUDGET, BUDGETS, MEMORY_BUDGET
+from measure_lessons import BUDGET, BUDGETS, MEMORY_BUDGET, measure
+from nbclient.exceptions import CellExecutionError
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -138,6 +140,25 @@ def test_recorded_times_keep_the_budgets():
     for name, measured in sync_links.read_times()["lessons"].items():
         assert measured["seconds"] <= BUDGETS.get(name, BUDGET), name
         assert measured["peak_gb"] <= MEMORY_BUDGET, name
+
+
+def notebook_of(path, *code):
+    cells = [nbformat.v4.new_code_cell(cell) for cell in code]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def test_measuring_sees_time_and_peak_memory(tmp_path):
+    nap, hungry = "import time\ntime.sleep(0.5)", "x = bytearray(b'1') * 400_000_000\ntime.sleep(0.5)\ndel x"
+    calm = measure(notebook_of(tmp_path / "calm.ipynb", nap))
+    result = measure(notebook_of(tmp_path / "hungry.ipynb", nap, hungry))
+    assert result["seconds"] >= 0.5
+    assert 0.35 < result["peak_gb"] - calm["peak_gb"] < 0.45
+
+
+def test_a_lesson_that_fails_is_not_measured(tmp_path):
+    with pytest.raises(CellExecutionError, match="1 / 0"):
+        measure(notebook_of(tmp_path / "broken.ipynb", "1 / 0"))
 
 
 # --- versions -------------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ def measure(path: Path) -> dict[str, float]:
 
     def watch(pid: int) -> None:
         nonlocal peak
+        peak = resident_gb(pid)
         while not done.wait(0.05):
             peak = max(peak, resident_gb(pid))
 
