@@ -137,6 +137,7 @@ def test_drawing_today_gives_what_the_cache_holds(emoji, monkeypatch):
     assert words["names"] == {language: names[::97] for language, names in emoji.names.items()}
     for style in E.STYLES:
         assert torch.equal(drawn[style], emoji.images[style][::97]), "raise xlib.data.emoji._EDITION"
+    assert torch.equal(E._concepts(emoji.names["en"], emoji.images), emoji.concepts), "raise it here too"
 
 
 def test_styles_are_chosen_without_changing_the_emoji(emoji):
