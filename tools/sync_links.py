@@ -32,6 +32,7 @@ ADDRESSES = re.compile(
     r"|((?:mybinder\.org/v2/gh|colab\.research\.google\.com/github)/)([\w.-]+/[\w.-]+)"
 )
 TABLE = re.compile(r"(?<=<!-- lessons -->\n).*?(?=<!-- /lessons -->)", re.S)
+EXPECTED = re.compile(r'(\bstart\([^)\n]*minutes=")[^"\n]*')  # the time that a set-up cell prints
 TIME, LAUNCH = "**Time on a laptop CPU:**", "**Launch:**"
 
 
@@ -100,10 +101,12 @@ def title_cell(text: str, name: str, root: Path) -> str:
 
 def synced_notebook(path: Path, root: Path) -> str:
     notebook = json.loads(path.read_text("utf-8"))
+    measured = read_times(root)["lessons"].get(path.stem)
+    time = duration(measured["seconds"]) if measured else "not measured yet"
     for index, cell in enumerate(notebook["cells"]):
         text = with_address("".join(cell["source"]), repository(root))
-        if index == 0 and path.stem in LESSONS:
-            text = title_cell(text, path.stem, root)
+        if path.stem in LESSONS:
+            text = title_cell(text, path.stem, root) if index == 0 else EXPECTED.sub(rf"\g<1>{time}", text)
         cell["source"] = text.splitlines(keepends=True)
     return serialise(notebook)
 
