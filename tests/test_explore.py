@@ -1,9 +1,8 @@
-"""The explorer without a browser: the model's answers against independent computations, errors, payload, still picture."""
+"""The explorer without a browser: answers against independent computations, errors, payload, still picture."""
 
 import base64
 import io
 import json
-import time
 import warnings
 
 import numpy as np
@@ -46,7 +45,12 @@ def cosines(z):
 # ---- answers
 
 
-@given(seed=st.integers(0, 1000), i=st.integers(0, N - 1), step=st.integers(0, T - 1), among=st.sampled_from(["all", "other"]))
+@given(
+    seed=st.integers(0, 1000),
+    i=st.integers(0, N - 1),
+    step=st.integers(0, T - 1),
+    among=st.sampled_from(["all", "other"]),
+)
 @settings(max_examples=30, deadline=None)
 def test_neighbours_are_those_of_the_full_space(seed, i, step, among):
     m = model(seed=seed)
@@ -209,7 +213,11 @@ def test_embeddings_of_any_float_type_and_of_one_snapshot(kind):
         ({"labels": ["a"] * 31}, ValueError, "labels must have 30 entries, got 31"),
         ({"labels": [0.5] * 30}, TypeError, r"labels\[0\] has the wrong type float"),
         ({"modality": ["a"] * 3}, ValueError, "modality must have 30 entries, got 3"),
-        ({"modality": [str(i) for i in range(30)]}, ValueError, "modality must have at most 4 different values, got 30"),
+        (
+            {"modality": [str(i) for i in range(30)]},
+            ValueError,
+            "modality must have at most 4 different values, got 30",
+        ),
         ({"pairs": [30] + [-1] * 29}, ValueError, "pairs must be another row, 0 to 29, or −1; got 30 in row 0"),
         ({"pairs": [-1, -2] + [-1] * 28}, ValueError, "got -2 in row 1"),
         ({"pairs": [0] + [-1] * 29}, ValueError, "got 0 in row 0"),
@@ -220,7 +228,11 @@ def test_embeddings_of_any_float_type_and_of_one_snapshot(kind):
         ({"k": 30}, ValueError, "k must be from 1 to 29, got 30"),
         ({"images": [None] * 3}, ValueError, "images must have 30 entries, got 3"),
         ({"images": [np.ones((5, 5))] * 30}, ValueError, r"images\[0\] must have shape .* got \(5, 5\)"),
-        ({"images": [None, np.full((3, 4, 4), 7.0)] + [None] * 28}, ValueError, r"images\[1\] .* within \[0, 1\], got"),
+        (
+            {"images": [None, np.full((3, 4, 4), 7.0)] + [None] * 28},
+            ValueError,
+            r"images\[1\] .* within \[0, 1\], got",
+        ),
         ({"images": [np.full((3, 4, 4), np.nan)] * 30}, ValueError, r"images\[0\] must be uint8"),
         ({"images": [np.ones((3, 4, 4), np.int64)] * 30}, ValueError, r"images\[0\] must be uint8"),
     ],
@@ -233,7 +245,9 @@ def test_bad_arguments_are_named(change, error, message):
 def test_non_finite_embeddings_say_where():
     z, options = data()
     z[2, 7, 3] = np.nan
-    with pytest.raises(ValueError, match="embeddings must be finite, got NaN or infinity, first in snapshot 2, row 7"):
+    with pytest.raises(
+        ValueError, match="embeddings must be finite, got NaN or infinity, first in snapshot 2, row 7"
+    ):
         explore(z, **options)
 
 
@@ -364,8 +378,18 @@ def test_output_holds_widget_picture_and_alt_text():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"images": None, "labels": None, "pairs": None, "steps": None, "embeddings": np.random.default_rng(0).normal(size=(N, 3))},
-        {"captions": ["猫", "𓀀", "קטן", "$\\frac{", "_x", "🐈"] * 5, "title": "标题 $x 🐈", "labels": ["猫", "_a", "$b$"] * 10},
+        {
+            "images": None,
+            "labels": None,
+            "pairs": None,
+            "steps": None,
+            "embeddings": np.random.default_rng(0).normal(size=(N, 3)),
+        },
+        {
+            "captions": ["猫", "𓀀", "קטן", "$\\frac{", "_x", "🐈"] * 5,
+            "title": "标题 $x 🐈",
+            "labels": ["猫", "_a", "$b$"] * 10,
+        },
     ],
 )
 def test_any_text_and_any_subset_of_arguments_draws_without_a_warning(changes):

@@ -15,8 +15,10 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
---disable-component-update --disable-sync""".split()
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
 # What the status dot shows comes too early: ask the session itself.
 READY = """() => {
   const context = window.jupyterapp?.shell.currentWidget?.sessionContext, kernel = context?.session?.kernel;
@@ -25,7 +27,8 @@ READY = """() => {
 EXECUTE = """async ([code, expression]) => {
   const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
   const user_expressions = expression ? { value: expression } : {};
-  const { content } = await kernel.requestExecute({ code, silent: true, store_history: false, user_expressions }).done;
+  const request = { code, silent: true, store_history: false, user_expressions };
+  const { content } = await kernel.requestExecute(request).done;
   if (content.status !== "ok") throw Error(content.evalue);
   if (!expression) return null;
   if (content.user_expressions.value.status !== "ok") throw Error(content.user_expressions.value.evalue);
@@ -69,8 +72,14 @@ class Lab:
         settings.mkdir(parents=True)
         popup = {"fetchNews": "false", "checkForUpdates": False}
         (settings / "notification.jupyterlab-settings").write_text(json.dumps(popup))
-        own = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
-               "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "IPYTHONDIR": "ipython"}  # fmt: skip
+        own = {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+            "IPYTHONDIR": "ipython",
+        }
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         environment = os.environ | {name: str(folder / own[name]) for name in own} | {"PYTHONPATH": path}
         with socket.socket() as probe:
@@ -79,12 +88,16 @@ class Lab:
         self.token = secrets.token_hex(16)
         self.log = folder / "lab.log"
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={self.port}",
-                 "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
-                 f"--ServerApp.root_dir={self.notebooks}", "--LabApp.expose_app_in_browser=True"],
-                env=environment, cwd=folder, stdout=log, stderr=log,
-            )  # fmt: skip
+            options = {
+                "--port": self.port,
+                "--ServerApp.port_retries": 0,
+                "--IdentityProvider.token": self.token,
+                "--ServerApp.root_dir": self.notebooks,
+                "--LabApp.expose_app_in_browser": True,
+            }
+            command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+            command += [f"{name}={value}" for name, value in options.items()]
+            self.process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
         until(self._answers, "JupyterLab answers", seconds=60)
 
     def _answers(self):
@@ -115,15 +128,21 @@ class Lab:
 
 
 class Notebook:
-    """One notebook open in a page of its own. `page` is Playwright's; `errors` gathers what the console reports."""
+    """One notebook open in a page of its own. `page` is Playwright's; `errors` gathers what the console reports, and
+    `traffic` the bytes of every message to and from the kernel."""
 
     def __init__(self, browser, lab, path, **page_options):
-        self.errors = []
+        self.errors, self.traffic = [], []
         self.page = browser.new_page(**{"viewport": {"width": 1300, "height": 1000}, **page_options})
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        self.page.on("websocket", self._listen)
         self.page.goto(lab.url(path))
         self.page.wait_for_function(READY, timeout=90_000)
+
+    def _listen(self, socket):
+        for event in ("framesent", "framereceived"):
+            socket.on(event, lambda payload: self.traffic.append(len(payload)))
 
     def run_all(self, *, seconds=180):
         """Run every cell; returns when all have run, and fails on the first error in an output."""
@@ -145,7 +164,9 @@ class Notebook:
 
     def command(self, name, **arguments):
         """Run one of JupyterLab's own commands."""
-        self.page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args).then(() => null)", [name, arguments])
+        self.page.evaluate(
+            "([name, args]) => window.jupyterapp.commands.execute(name, args).then(() => null)", [name, arguments]
+        )
 
     def clean(self):
         """Fail on errors in outputs, widgets that could not be shown, and anything the console reports."""

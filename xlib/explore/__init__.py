@@ -29,20 +29,7 @@ def explore(
     the training step of each snapshot. projection: "pca" or "umap", one map for all snapshots (see `model.project`).
     k: how many neighbours to list, by cosine in all d dimensions at the step shown.
 
-    On the result, `step` (index of the snapshot), `selected`, `hover` (rows), `query` and `among` can be read and set;
-    `neighbours`, `matches`, `note` and `alt_text` follow. Raises ValueError or TypeError naming the argument.
+    On the result, `step` (index of the snapshot), `selected`, `hover` (rows), `query` and `among` can be read and
+    set; `neighbours`, `matches`, `note` and `alt_text` follow. Raises ValueError or TypeError naming the argument.
     """
-    return Explorer(
-        ExplorerModel(
-            embeddings,
-            captions=captions,
-            images=images,
-            labels=labels,
-            modality=modality,
-            pairs=pairs,
-            steps=steps,
-            projection=projection,
-            title=title,
-            k=k,
-        )
-    )
+    return Explorer(ExplorerModel(**locals()))  # the same arguments, checked there

@@ -59,7 +59,9 @@ class ExplorerModel(T.HasTraits):
         self.labels = _column("labels", labels, n, (str, int, type(None))) or [None] * n
         self.pairs = np.array(_column("pairs", pairs, n, int) or [-1] * n)
         if bad := [i for i, j in enumerate(self.pairs) if not -1 <= j < n or j == i]:
-            raise ValueError(f"pairs must be another row, 0 to {n - 1}, or −1; got {self.pairs[bad[0]]} in row {bad[0]}")
+            raise ValueError(
+                f"pairs must be another row, 0 to {n - 1}, or −1; got {self.pairs[bad[0]]} in row {bad[0]}"
+            )
         self.steps = _column("steps", steps, len(z), int) or list(range(len(z)))
         self.sprites, self.thumbnails = _thumbnails(images, n)
         self.modality = _column("modality", modality, n, str) or _modality(self.sprites)
@@ -157,9 +159,9 @@ class ExplorerModel(T.HasTraits):
 def project(z, projection):
     """(T, N, 2) frames of z (T, N, d), and the names of the two axes.
 
-    One map for all snapshots, so that frames are comparable. PCA is fitted on all of them together (each axis's largest
-    loading made positive). UMAP (cosine, fixed seed) is fitted on rows drawn evenly from all snapshots, and places
-    every row with its `transform`: a map fitted on the last snapshot alone would have no place for the earlier ones.
+    One map for all snapshots, so that frames are comparable. PCA is fitted on all of them together (each axis's
+    largest loading made positive). UMAP (cosine, fixed seed) is fitted on rows drawn evenly from all snapshots, and
+    places every row with its `transform`: a map fitted on the last snapshot alone would have no place for the others.
     """
     flat = z.reshape(-1, z.shape[2])
     rng = np.random.default_rng(0)
@@ -232,7 +234,9 @@ def _thumbnails(images, n):
     """(N,) index of each item's thumbnail or −1, and the thumbnails: (M, h, w, 4) uint8, one size for all."""
     images = [None] * n if images is None else images
     if not hasattr(images, "__len__") or len(images) != n:
-        raise ValueError(f"images must have {n} entries, got {len(images) if hasattr(images, '__len__') else images!r}")
+        raise ValueError(
+            f"images must have {n} entries, got {len(images) if hasattr(images, '__len__') else images!r}"
+        )
     rgba = {i: _rgba(i, image) for i, image in enumerate(images) if image is not None}
     sprites = np.full(n, -1)
     sprites[list(rgba)] = np.arange(len(rgba))
@@ -261,5 +265,7 @@ def _rgba(i, image):
             raise ValueError(f"images[{i}] must be uint8, or floating point within [0, 1], got {x.dtype}")
         x = (x.clip(0, 1) * 255 + 0.5).astype(np.uint8)
     if x.shape[2] < 4:
-        x = np.concatenate([np.broadcast_to(x[..., :3], (*x.shape[:2], 3)), np.full((*x.shape[:2], 1), 255, np.uint8)], 2)
+        x = np.concatenate(
+            [np.broadcast_to(x[..., :3], (*x.shape[:2], 3)), np.full((*x.shape[:2], 1), 255, np.uint8)], 2
+        )
     return x

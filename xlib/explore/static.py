@@ -31,7 +31,9 @@ def picture(model, *, palette) -> bytes:
 
     style = {"family": list(_fonts()), "fontsize": 9, "parse_math": False}
     kinds = np.array([model.modalities.index(name) for name in model.modality])
-    colours = np.array([palette[model.classes.index(c)] if palette and c is not None else "#808080" for c in model.labels])
+    colours = np.array(
+        [palette[model.classes.index(c)] if palette and c is not None else "#808080" for c in model.labels]
+    )
     shown = _thin(pixels, np.flatnonzero(model.sprites >= 0), 30)
     rest = np.setdiff1d(np.arange(len(xy)), shown)
     for kind in range(len(model.modalities)):
@@ -42,10 +44,11 @@ def picture(model, *, palette) -> bytes:
         axes.plot(*xy[[i, model.pairs[i]]].T, color="0.35", linewidth=0.8, zorder=3)
     axes.imshow(_collage(model, pixels, shown, size, colours), extent=(*axes.get_xlim(), *axes.get_ylim()), zorder=4)
     axes.set_aspect("auto")
-    for i in _thin(pixels, np.flatnonzero(model.sprites < 0), 120)[:24]:
-        if _drawable(model.captions[i]) and pixels[i, 0] < size[0] - 120:
-            text = axes.annotate(model.captions[i][:24], xy[i], (4, 0), textcoords="offset points", va="center", zorder=5, **style)
-            text.set_bbox({"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.5})
+    axes.spines[:].set_color("0.8")
+    for i in _apart(pixels, [i for i in np.flatnonzero(model.sprites < 0) if _drawable(model.captions[i])], size):
+        words = model.captions[i] if len(model.captions[i]) <= 24 else model.captions[i][:23] + "…"
+        text = axes.annotate(words, xy[i], (4, 0), textcoords="offset points", va="center", zorder=5, **style)
+        text.set_bbox({"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.5})
     axes.set_xlabel(model.axes[0], fontsize=9)
     axes.set_ylabel(model.axes[1], fontsize=9)
     step = f"step {model.steps[model.step]}" if len(model.steps) > 1 else ""
@@ -60,6 +63,16 @@ def _thin(pixels, rows, spacing):
     """One of the rows for each square of `spacing` pixels."""
     _, first = np.unique(np.floor(pixels[rows] / spacing), axis=0, return_index=True)
     return rows[np.sort(first)]
+
+
+def _apart(pixels, rows, size, most=20):
+    """Up to `most` of the rows whose captions, to the right of them, meet neither each other nor the edge."""
+    chosen = []
+    for i in _thin(pixels, np.array(rows, int), 20):
+        clear = all(abs(pixels[i] - pixels[j])[0] > 165 or abs(pixels[i] - pixels[j])[1] > 16 for j in chosen)
+        if clear and pixels[i, 0] < size[0] - 165 and len(chosen) < most:
+            chosen.append(i)
+    return chosen
 
 
 def _collage(model, pixels, rows, size, colours):
@@ -80,10 +93,14 @@ def _legend(figure, model, palette, style):
     def handle(marker, colour, name):
         return Line2D([], [], linestyle="", marker=marker, color=colour, label=_readable(name))
 
-    handles = [handle(MARKERS[m], "0.2", name) for m, name in enumerate(model.modalities) if len(model.modalities) > 1]
+    handles = [
+        handle(MARKERS[m], "0.2", name) for m, name in enumerate(model.modalities) if len(model.modalities) > 1
+    ]
     handles += [handle("s", colour, str(c)) for c, colour in zip(model.classes, palette, strict=False)]
     if handles:
-        box = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(BOX[0] + BOX[2] + 0.01, BOX[1] + BOX[3] + 0.01))
+        box = figure.legend(
+            handles=handles, loc="upper left", bbox_to_anchor=(BOX[0] + BOX[2] + 0.01, BOX[1] + BOX[3] + 0.01)
+        )
         box.set_frame_on(False)
         for text in box.get_texts():
             text.set(**style)

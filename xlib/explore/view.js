@@ -74,7 +74,7 @@ function build(data) {
   const ui = Object.fromEntries([...root.querySelectorAll("[data-ui]")].map((node) => [node.dataset.ui, node]));
   const row = (name) => {
     const [thumb, caption, meta, bar] = [h("canvas"), h("span", { class: "caption" }), h("span", { class: "meta" }), h("i")];
-    const button = h("button", { type: "button", class: name }, thumb, caption, meta, h("span", { class: "bar" }, bar));
+    const button = h(name === "head" ? "div" : "button", { type: "button", class: name }, thumb, caption, meta, h("span", { class: "bar" }, bar));
     return { button, thumb, caption, meta, bar, index: -1 };
   };
   ui.title.textContent = data.title;
@@ -115,7 +115,7 @@ function render({ model, el }) {
   const get = (name) => model.get(name);
   const view = { zoom: 1, x: 0, y: 0 };
   let [width, height, dpr, position, travelling, frame, timer] = [0, 0, 1, get("step"), 0, 0, 0];
-  let [atlas, chips, theme] = [null, null, {}];
+  let [atlas, sheet, theme] = [null, null, {}];
   let [matches, partners, labelled] = [new Set(), [], new Set()];
 
   function set(name, value) {
@@ -139,49 +139,54 @@ function render({ model, el }) {
     ui.root.classList.toggle("dark", dark);
     ui.root.style.colorScheme = dark ? "dark" : "light";
     theme.accent = style.getPropertyValue("--accent").trim();
-    drawChips();
+    sheet = null;
     legend();
     fillPanel();
     redraw();
   }
 
-  /** Every picture, once, on a light chip with a rim in its class colour: dark strokes stay visible on a dark page. */
-  function drawChips() {
-    if (!atlas) return;
-    const grow = Math.max(1, Math.round(48 / Math.max(...cell))); // small scans keep square pixels
-    const [w, tall, rim] = [cell[0] * grow, cell[1] * grow, 5];
-    chips = { image: document.createElement("canvas"), w: w + 2 * rim, h: tall + 2 * rim };
-    chips.image.width = chips.w * data.across;
-    chips.image.height = chips.h * Math.ceil(pictures / data.across);
-    const c = chips.image.getContext("2d");
-    c.imageSmoothingEnabled = grow === 1;
-    c.fillStyle = theme.dark ? "#e9ebee" : "#fff";
-    c.lineWidth = 3;
-    for (let i = 0; i < n; i++) {
-      if (sprites[i] < 0) continue;
-      const [column, row] = [sprites[i] % data.across, Math.floor(sprites[i] / data.across)];
-      const [x, y] = [column * chips.w, row * chips.h];
-      c.strokeStyle = colour(data.classOf[i]);
-      c.beginPath();
-      c.roundRect(x + 1.5, y + 1.5, chips.w - 3, chips.h - 3, 9);
-      c.fill();
-      c.drawImage(atlas, column * cell[0], row * cell[1], ...cell, x + rim, y + rim, w, tall);
-      c.stroke();
-    }
+  /** One picture on a light chip with a rim in its class colour: dark strokes stay visible on a dark page. */
+  function chip(c, i, x, y, size) {
+    const scale = size / Math.max(...cell);
+    const [w, tall, rim] = [cell[0] * scale, cell[1] * scale, clamp(size / 16, 1, 2.5)];
+    const from = [(sprites[i] % data.across) * cell[0], Math.floor(sprites[i] / data.across) * cell[1], ...cell];
+    Object.assign(c, { fillStyle: theme.dark ? "#e9ebee" : "#fff", strokeStyle: colour(data.classOf[i]), lineWidth: rim });
+    c.imageSmoothingEnabled = Math.max(...cell) > 32; // small scans keep their square pixels
+    c.imageSmoothingQuality = "high";
+    c.beginPath();
+    c.roundRect(x - w / 2, y - tall / 2, w, tall, Math.min(size / 6, 8));
+    c.fill();
+    c.drawImage(atlas, ...from, x - w / 2 + rim, y - tall / 2 + rim, w - 2 * rim, tall - 2 * rim);
+    c.stroke();
   }
 
-  /** One item around (x, y), its longer side `size` CSS pixels. */
+  /** All chips at the size they have on the map now: a frame then copies pixels and scales none. */
+  function drawSheet() {
+    const side = Math.ceil(pictureSize() * dpr) + 2;
+    if (sheet?.side === side) return;
+    sheet = { side, image: h("canvas", { width: side * data.across, height: side * Math.ceil(pictures / data.across) }) };
+    const c = sheet.image.getContext("2d");
+    const middle = (k) => (k + 0.5) * side;
+    for (const i of order)
+      if (sprites[i] >= 0) chip(c, i, middle(sprites[i] % data.across), middle(Math.floor(sprites[i] / data.across)), side - 2);
+  }
+
+  /** One item around (x, y), its longer side about `size` CSS pixels. */
   function item(c, i, x, y, size) {
-    if (sprites[i] < 0 || !chips) {
-      trace(c, SHAPES[kinds[i]], x, y, size * 0.31);
-      Object.assign(c, { fillStyle: colour(data.classOf[i]), strokeStyle: theme.paper, lineWidth: 2 });
-      c.stroke();
-      return c.fill();
-    }
-    const scale = size / Math.max(chips.w, chips.h);
-    const [w, tall] = [chips.w * scale, chips.h * scale];
-    const [column, row] = [sprites[i] % data.across, Math.floor(sprites[i] / data.across)];
-    c.drawImage(chips.image, column * chips.w, row * chips.h, chips.w, chips.h, x - w / 2, y - tall / 2, w, tall);
+    if (sprites[i] >= 0 && atlas) return chip(c, i, x, y, size);
+    trace(c, SHAPES[kinds[i]], x, y, size * 0.31);
+    Object.assign(c, { fillStyle: colour(data.classOf[i]), strokeStyle: theme.paper, lineWidth: 2 });
+    c.stroke();
+    c.fill();
+  }
+
+  /** The same in its usual size on the map. */
+  function plain(i) {
+    const [x, y] = [at[2 * i], at[2 * i + 1]];
+    if (sprites[i] < 0 || !atlas) return item(ctx, i, x, y, markerSize());
+    const [s, side] = [sheet.side, sheet.side / dpr];
+    ctx.drawImage(sheet.image, (sprites[i] % data.across) * s, Math.floor(sprites[i] / data.across) * s, s, s,
+      x - side / 2, y - side / 2, side, side);
   }
 
   function thumb(canvas, i, size) {
@@ -189,17 +194,14 @@ function render({ model, el }) {
     canvas.style.width = canvas.style.height = `${size}px`;
     const c = canvas.getContext("2d");
     c.scale(dpr, dpr);
-    c.imageSmoothingQuality = "high";
-    item(c, i, size / 2, size / 2, sprites[i] >= 0 ? size : Math.min(size, 22));
+    item(c, i, size / 2, size / 2, sprites[i] >= 0 ? size - 2 : Math.min(size, 22));
   }
 
   // ---- the map
 
-  function sizeOf(i) {
-    const room = width * height;
-    if (sprites[i] < 0 || !chips) return clamp(Math.sqrt((0.12 * room) / n), 10, 17) * view.zoom ** 0.25;
-    return clamp(Math.sqrt((0.3 * room) / pictures), 15, 36) * Math.sqrt(view.zoom);
-  }
+  const pictureSize = () => clamp(Math.sqrt((0.3 * width * height) / pictures), 15, 36) * Math.sqrt(view.zoom);
+  const markerSize = () => clamp(Math.sqrt((0.12 * width * height) / n), 10, 17) * view.zoom ** 0.25;
+  const sizeOf = (i) => (sprites[i] >= 0 && atlas ? pictureSize() : markerSize());
 
   /** Put the items' positions for a (fractional) snapshot into `at`. */
   function place(snapshot) {
@@ -258,7 +260,7 @@ function render({ model, el }) {
 
   function draw() {
     const [hover, selected, bright] = [get("hover"), get("selected"), emphasised()];
-    const put = (i, grow = 1) => item(ctx, i, at[2 * i], at[2 * i + 1], sizeOf(i) * grow);
+    const put = (i, grow) => item(ctx, i, at[2 * i], at[2 * i + 1], sizeOf(i) * grow);
     const ringed = (i, grow) => {
       put(i, grow);
       const side = sizeOf(i) * grow + 5;
@@ -271,11 +273,11 @@ function render({ model, el }) {
     place(position);
     ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
     ctx.clearRect(0, 0, width, height);
-    ctx.imageSmoothingQuality = "medium";
+    if (atlas) drawSheet();
     ctx.globalAlpha = 0.13;
-    for (const i of order) if (bright && !bright.has(i)) put(i);
+    for (const i of order) if (bright && !bright.has(i)) plain(i);
     ctx.globalAlpha = 1;
-    for (const i of order) if (!bright || bright.has(i)) put(i);
+    for (const i of order) if (!bright || bright.has(i)) plain(i);
     for (const j of near()) line(selected, j, theme.ink, 0.8);
     for (const j of partners) line(hover, j, theme.accent, 2.5);
     for (const j of [...near(), ...partners]) put(j, 1.25);
