@@ -315,8 +315,9 @@ def test_cca_is_the_textbook(seed, case, layout):
     ours = model.weight_a @ torch.diag(model.correlations) @ model.weight_b.T  # free of the arbitrary signs
     theirs = weight_a[:, :dim] @ np.diag(correlations[:dim]) @ weight_b[:, :dim].T
     assert_close(ours, torch.from_numpy(theirs), rtol=1e-6, atol=1e-7)
-    assert_close(model.project_a(a), (a - a.mean(0)) @ model.weight_a)
-    assert_close(model.project_b(b), (b - b.mean(0)) @ model.weight_b)
+    new_a, new_b = normal(seed + 3, 2, da), normal(seed + 4, 1, db)  # the fitted means count, not those of new rows
+    assert_close(model.project_a(layout(new_a)), (new_a - a.mean(0)) @ model.weight_a)
+    assert_close(model.project_b(layout(new_b)), (new_b - b.mean(0)) @ model.weight_b)
 
 
 @few
@@ -330,6 +331,15 @@ def test_without_regularisation_projections_are_white_and_correlate_as_stated(se
     assert_close(together.T.cov(), expected)
     assert (model.correlations.diff() <= 0).all()
     assert 0 <= model.correlations.min() <= model.correlations.max() <= 1
+
+
+@few
+@given(seeds)
+def test_rounding_lifts_no_correlation_above_one(seed):
+    a = normal(seed, 20, 5, dtype=torch.float32)
+    correlations = cca(a, a, dim=5, regularisation=0.0).correlations
+    assert_close(correlations, torch.ones(5))
+    assert correlations.max() <= 1
 
 
 def test_cca_agrees_with_scikit_learn():

@@ -37,6 +37,7 @@ def test_only_what_must_agree_must_agree(same, shape):
         (torch.ones(3, 0), ValueError, r"non-empty.*shape \(3, 0\)"),
         (torch.tensor([[0.0, 1.0], [torch.nan, 0.0]]), ValueError, "finite.*row 1"),
         (torch.tensor([[0.0, torch.inf], [1.0, 0.0]]), ValueError, "finite.*row 0"),
+        (torch.tensor([[0.0], [torch.nan], [2.0], [torch.inf]]), ValueError, "finite.*first in row 1"),
         (torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, -torch.inf]]), ValueError, "finite.*row 2"),
     ],
 )
