@@ -259,6 +259,13 @@ def test_binder_builds_for_the_python_that_the_constraints_are_for():
     assert "constraints.txt" in (ROOT / "binder" / "postBuild").read_text("utf-8")
 
 
+def test_binder_asks_for_the_torch_that_the_requirements_ask_for():
+    required = (ROOT / "requirements.txt").read_text("utf-8")
+    conda = (ROOT / "binder" / "environment.yml").read_text("utf-8").replace("pytorch-cpu", "torch")
+    for name in ("torch", "torchvision"):
+        assert re.search(rf"\b{name}>=\S+", conda)[0] == re.search(rf"\b{name}>=\S+", required)[0]
+
+
 # --- what must not be there -----------------------------------------------------------------------
 
 # Hosts of package registries, which mirrors replace, and folders of one machine; spelled so that this file passes.
