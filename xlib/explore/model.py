@@ -5,12 +5,13 @@ import torch
 import traitlets as T
 from PIL import Image
 from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
 from tqdm.auto import tqdm
 
 from xlib import _validate
 
 MOST = 50_000  # beyond this many items a canvas drawn item by item is the wrong tool
-FIT_ROWS = {"pca": 50_000, "umap": 3_000}  # rows that a projection is fitted on, drawn from all snapshots
+FIT_ROWS = 50_000  # rows that PCA is fitted on, drawn from all snapshots
 THUMBNAIL = 48  # pixels of a thumbnail's longer side: sharp at 24 CSS pixels on a dense screen
 
 
@@ -48,7 +49,7 @@ class ExplorerModel(T.HasTraits):
         title="",
         k=8,
     ):
-        _validate.choice("projection", projection, tuple(FIT_ROWS))
+        _validate.choice("projection", projection, ("pca", "umap"))
         z = _snapshots(embeddings)
         n = z.shape[1]
         if n > MOST:
@@ -159,30 +160,43 @@ class ExplorerModel(T.HasTraits):
 def project(z, projection):
     """(T, N, 2) frames of z (T, N, d), and the names of the two axes.
 
-    One map for all snapshots, so that frames are comparable. PCA is fitted on all of them together (each axis's
-    largest loading made positive). UMAP (cosine, fixed seed) is fitted on rows drawn evenly from all snapshots, and
-    places every row with its `transform`: a map fitted on the last snapshot alone would have no place for the others.
+    One map for all snapshots, fitted on all of them together, so that frames are comparable. PCA: each axis's largest
+    loading is made positive; beyond FIT_ROWS rows it is fitted on a sample. UMAP (cosine, fixed seed, exact
+    neighbours): every row of every snapshot takes part in the fit. A map fitted on the last snapshot alone would have no place for
+    the earlier ones, and UMAP's `transform` takes several times as long as the fit.
     """
     flat = z.reshape(-1, z.shape[2])
+    if projection == "umap":
+        frames = np.nan_to_num(_umap(flat))  # all in one point where the embedding has collapsed
+        return frames.reshape(*z.shape[:2], 2), ["UMAP 1", "UMAP 2"]
     rng = np.random.default_rng(0)
-    few = len(flat) <= FIT_ROWS[projection]
-    fit = flat if few else flat[np.sort(rng.choice(len(flat), FIT_ROWS[projection], replace=False))]
-    if projection == "pca":
-        with np.errstate(invalid="ignore", divide="ignore"):  # a collapsed embedding has no variance to share
-            pca = PCA(2, random_state=0).fit(fit)
-        axes = pca.components_
-        axes = axes * np.sign(axes[[0, 1], np.abs(axes).argmax(1)])[:, None]
-        shares = np.nan_to_num(pca.explained_variance_ratio_)
-        names = [f"PCA {i + 1} ({share:.0%} of variance)" for i, share in enumerate(shares)]
-        return (z - pca.mean_) @ axes.T, names
+    fit = flat if len(flat) <= FIT_ROWS else flat[rng.choice(len(flat), FIT_ROWS, replace=False)]
+    with np.errstate(invalid="ignore", divide="ignore"):  # a collapsed embedding has no variance to share
+        pca = PCA(2, random_state=0).fit(fit)
+    axes = pca.components_
+    axes = axes * np.sign(axes[[0, 1], np.abs(axes).argmax(1)])[:, None]
+    shares = np.nan_to_num(pca.explained_variance_ratio_)
+    return (z - pca.mean_) @ axes.T, [f"PCA {i + 1} ({share:.0%} of variance)" for i, share in enumerate(shares)]
+
+
+def _umap(rows):
     from umap import UMAP  # slow to import
 
-    umap = UMAP(n_neighbors=min(15, len(fit) - 1), metric="cosine", random_state=0, n_jobs=1).fit(fit)
-    if few:
-        frames = umap.embedding_.reshape(*z.shape[:2], 2)
-    else:
-        frames = np.stack([umap.transform(snapshot) for snapshot in tqdm(z, "UMAP", leave=False)])
-    return frames, ["UMAP 1", "UMAP 2"]
+    options = {"n_neighbors": min(15, len(rows)), "metric": "cosine"}
+    with tqdm(total=2, desc="UMAP: neighbours", leave=False) as bar:
+        # Exact neighbours from scikit-learn: UMAP's own search spends a minute on compiling itself.
+        distances, indices = NearestNeighbors(**options, algorithm="brute").fit(rows).kneighbors(rows)
+        bar.update()
+        bar.set_description("UMAP: layout")
+        return UMAP(
+            **options,
+            precomputed_knn=(indices, distances),
+            force_approximation_algorithm=True,  # so that the given neighbours are used for few rows too
+            init="pca",
+            n_epochs=200,
+            random_state=0,
+            n_jobs=1,
+        ).fit_transform(rows)
 
 
 def _first(k, cost, allowed):
