@@ -162,8 +162,8 @@ def project(z, projection):
 
     One map for all snapshots, fitted on all of them together, so that frames are comparable. PCA: each axis's largest
     loading is made positive; beyond FIT_ROWS rows it is fitted on a sample. UMAP (cosine, fixed seed, exact
-    neighbours): every row of every snapshot takes part in the fit. A map fitted on the last snapshot alone would have no place for
-    the earlier ones, and UMAP's `transform` takes several times as long as the fit.
+    neighbours): every row of every snapshot takes part in the fit. A map fitted on the last snapshot alone would have
+    no place for the earlier ones, and UMAP's `transform` takes several times as long as the fit.
     """
     flat = z.reshape(-1, z.shape[2])
     if projection == "umap":

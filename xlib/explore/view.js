@@ -108,6 +108,7 @@ function render({ model, el }) {
   const { n, captions, pairs, sprites, kinds, cell, order } = data;
   const last = data.steps.length - 1;
   const ctx = ui.canvas.getContext("2d");
+  const aspect = Math.min(Math.max(...cell) / Math.min(...cell), 3); // long pictures get the area that square ones have
   const at = new Float32Array(2 * n); // where each item is drawn, in CSS pixels
   const pictures = sprites.filter((s) => s >= 0).length;
   const leaving = new AbortController();
@@ -151,7 +152,7 @@ function render({ model, el }) {
     const [w, tall, rim] = [cell[0] * scale, cell[1] * scale, clamp(size / 16, 1, 2.5)];
     const from = [(sprites[i] % data.across) * cell[0], Math.floor(sprites[i] / data.across) * cell[1], ...cell];
     Object.assign(c, { fillStyle: theme.dark ? "#e9ebee" : "#fff", strokeStyle: colour(data.classOf[i]), lineWidth: rim });
-    c.imageSmoothingEnabled = Math.max(...cell) > 32; // small scans keep their square pixels
+    c.imageSmoothingEnabled = scale < 1.5 || Math.max(...cell) > 32; // enlarged scans keep their square pixels
     c.imageSmoothingQuality = "high";
     c.beginPath();
     c.roundRect(x - w / 2, y - tall / 2, w, tall, Math.min(size / 6, 8));
@@ -199,7 +200,7 @@ function render({ model, el }) {
 
   // ---- the map
 
-  const pictureSize = () => clamp(Math.sqrt((0.3 * width * height) / pictures), 15, 36) * Math.sqrt(view.zoom);
+  const pictureSize = () => clamp(Math.sqrt((0.4 * width * height) / pictures), 16, 36) * Math.sqrt(view.zoom * aspect);
   const markerSize = () => clamp(Math.sqrt((0.12 * width * height) / n), 10, 17) * view.zoom ** 0.25;
   const sizeOf = (i) => (sprites[i] >= 0 && atlas ? pictureSize() : markerSize());
 
@@ -360,7 +361,7 @@ function render({ model, el }) {
     ui.card.hidden = i < 0;
     if (i < 0) return;
     const pair = pairs[i] >= 0 ? `similarity to its ${kindOf(pairs[i])} ${pairCosine(i).toFixed(2)}` : "";
-    const lines = [captions[i], facts(i), pair || (partners.length ? `counterpart of ${count(partners.length)}` : "")];
+    const lines = [captions[i], facts(i), pair || (partners.length ? `paired with ${count(partners.length)} items` : "")];
     const text = lines.filter(Boolean).map((words, l) => h(l ? "span" : "b", {}, short(words, 120)));
     const picture = h("canvas");
     if (sprites[i] >= 0) thumb(picture, i, 56);
