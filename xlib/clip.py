@@ -25,6 +25,7 @@ class Vocabulary:
     """
 
     def __init__(self, texts: Sequence[str]):
+        _strings("texts", texts)
         words = sorted({word for text in texts for word in _words(text)})
         self.index = {word: number for number, word in enumerate(words, start=2)}
 
@@ -34,15 +35,21 @@ class Vocabulary:
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """texts (B strings, none empty) to tokens (B, L) int64, L the most words of any of them.
 
-        Raises TypeError for a single string, ValueError for an empty list or a text without a word.
+        Raises TypeError for anything but strings in a list, ValueError for an empty list or a text without a word.
         """
-        if isinstance(texts, str):
-            raise TypeError(f"texts must be a list of strings, got the single string {texts!r}")
+        _strings("texts", texts)
         rows = [[self.index.get(word, 1) for word in _words(text)] for text in texts]
-        if not rows or not all(rows):
-            empty = repr(texts[[bool(row) for row in rows].index(False)]) if rows else "an empty list"
-            raise ValueError(f"texts must hold at least one word each, got {empty}")
+        if not all(rows):
+            empty = texts[[bool(row) for row in rows].index(False)]
+            raise ValueError(f"texts must hold at least one word each, got {empty!r}")
         return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+
+
+def _strings(name: str, texts: Sequence[str]) -> None:
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{name} must be a list of strings, got {texts!r}")
+    if not len(texts):
+        raise ValueError(f"{name} must not be empty")
 
 
 def _words(text: str) -> list[str]:
@@ -104,8 +111,11 @@ def random_affine(
     slant. shift: largest move, as a share of the picture. What comes in from outside repeats the border.
     Returns images of the same shape and device; the generator lives on that device.
     """
+    if images.ndim != 4 or not images.is_floating_point():
+        raise ValueError(f"images must be floating (B, C, H, W), got {images.dtype}, shape {tuple(images.shape)}")
     b, _, h, w = images.shape
-    turn, size, slant, down, across = torch.rand(5, b, generator=generator, device=images.device) * 2 - 1
+    random = torch.rand(5, b, generator=generator, device=images.device, dtype=images.dtype)
+    turn, size, slant, down, across = random * 2 - 1
     turn, size, slant = turn * math.radians(degrees), 1 + size * stretch, slant * stretch
     # Coordinates run from -1 to 1 along both sides, so off-diagonal entries carry the ratio of the sides.
     rows = [
@@ -139,9 +149,9 @@ def retrieval(
 ) -> dict[int, Recall]:
     """Recall at k: for which share of the queries `za` is the right row of `zb` among the k most similar?
 
-    Similarity is the dot product, of vectors as they come. Rows of equal similarity are taken to stand in random
-    order, and the expectation over these orders is returned: a collapsed model, with the same vector for
-    everything, gets k / M, as chance does, and not 1.
+    Similarity is the dot product, of vectors as they come. Rows of equal similarity (up to rounding) are taken to
+    stand in random order, and the expectation over these orders is returned: a collapsed model, with the same
+    vector for everything, gets k / M, as chance does, and not 1.
 
     Args:
         za: (N, d) queries. zb: (M, d) gallery. For the other direction, exchange the two.
@@ -156,6 +166,8 @@ def retrieval(
     """
     _validate.embeddings("za", za)
     _validate.embeddings("zb", zb, like=za, like_name="za", same="width")
+    if not isinstance(k, Sequence) or not k:
+        raise TypeError(f"k must be a list of ranks, such as (1, 5, 10), got {k!r}")
     for rank in k:
         _validate.whole("k", rank, least=1)
     _validate.whole("resamples", resamples, least=1)
@@ -166,7 +178,8 @@ def retrieval(
             raise ValueError(f"targets must be given when za has {len(za)} rows and zb has {len(zb)}")
         targets = torch.arange(len(za), device=za.device)
     _check_targets(targets, len(za), len(zb))
-    ahead, level_with = _places(za.detach(), zb.detach(), targets)
+    with torch.autocast(za.device.type, enabled=False):
+        ahead, level_with = _places(za.detach(), zb.detach(), targets.to(za.device))
     ranks = torch.tensor(list(k)).clamp(max=len(zb))
     hits = ((ranks - ahead[:, None]) / (1 + level_with[:, None])).clamp(0, 1)  # (N, len(k))
     generator = generator or torch.Generator().manual_seed(0)
@@ -180,14 +193,24 @@ def retrieval(
 
 def _places(za: Tensor, zb: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """For each query, how many rows are more similar than the right one, and how many others are just as similar.
-    A thousand queries at a time, so that memory stays at 1000 times the gallery."""
+    A thousand queries at a time, so that memory stays at 1000 times the gallery.
+
+    A matrix product rounds equal dot products differently, depending on where in the table they stand. So "just as
+    similar" means: no further apart than that rounding, about eps * sqrt(d) of the lengths' product.
+    """
+    wide = torch.promote_types(za.dtype, torch.float32)  # 16 bits would make ties of what is not equal
+    za, zb = za.to(wide), zb.to(wide)
+    length, rounding = zb.norm(dim=1), torch.finfo(wide).eps * math.sqrt(za.shape[1])
+    if not torch.isfinite(2 * za.norm(dim=1).max() * length.max()):
+        raise ValueError(f"za and zb must have dot products that {wide} can hold, got vectors that are too long")
     ahead, level_with = [], []
     for rows, right in zip(za.split(1000), targets.split(1000), strict=True):
-        similarity = rows @ zb.T
-        best = similarity.gather(1, right[:, None])
-        ahead.append((similarity > best).sum(dim=1))
-        level_with.append((similarity == best).sum(dim=1) - 1)
-    return torch.cat(ahead).double().cpu(), torch.cat(level_with).double().cpu()
+        gap = rows @ zb.T
+        gap -= gap.gather(1, right[:, None])
+        slack = rounding * rows.norm(dim=1, keepdim=True) * (length + length[right, None])
+        ahead.append((gap > slack).sum(dim=1))
+        level_with.append((gap.abs() <= slack).sum(dim=1) - 1)
+    return torch.cat(ahead).cpu().double(), torch.cat(level_with).cpu().double()
 
 
 def _check_targets(targets: Tensor, queries: int, gallery: int) -> None:
@@ -218,15 +241,12 @@ def zero_shot_weights(
     Raises: TypeError or ValueError that names the argument.
     Source: Radford et al. 2021 (arXiv 2103.00020), section 3.1.4.
     """
-    for name, texts in (("classnames", classnames), ("templates", templates)):
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise TypeError(f"{name} must be a list of strings, got {texts!r}")
-        if not len(texts):
-            raise ValueError(f"{name} must not be empty")
+    _strings("classnames", classnames)
+    _strings("templates", templates)
     for template in templates:
         if template.count("{}") != 1:
             raise ValueError(f"templates must each hold {{}} once, got {template!r}")
-    vectors = encode_text([template.format(name) for name in classnames for template in templates])
+    vectors = encode_text([template.replace("{}", name) for name in classnames for template in templates])
     _validate.embeddings("the result of encode_text", vectors)
     if len(vectors) != len(classnames) * len(templates):
         raise ValueError(

@@ -38,7 +38,7 @@ def claim(
         raise ValueError(f"above must be less than below, got above={above} and below={below}")
     if isinstance(value, torch.Tensor) and value.numel() != 1:
         raise ValueError(f"value must be one number, got shape {tuple(value.shape)}")
-    number = float(value)
+    number = float(value.detach() if isinstance(value, torch.Tensor) else value)
     wanted = " and ".join(
         text for text, limit in ((f"above {above}", above), (f"below {below}", below)) if limit is not None
     )

