@@ -126,6 +126,62 @@ def random_affine(
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
+def edges_and_colours(images: Tensor) -> Tensor:
+    """Fixed features, made by hand: where edges run in which direction, and which colours are where.
+
+    Histograms of oriented gradients, 8 directions in 8x8 cells and, of the picture at a quarter of its size, in 4x4
+    cells (Dalal & Triggs 2005); a histogram of 64 colours in 2x2 cells; and an 8x8 thumbnail. A thousand pictures are
+    too few to learn such filters from, and enough to learn what to make of them.
+
+    images: (N, 3, H, W) float in [0, 1], H and W at least 32. Returns (N, 1088) float32: four blocks of unit length.
+    Raises ValueError for other shapes.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < 32:
+        raise ValueError(f"images must have shape (N, 3, H, W) with H and W at least 32, got {tuple(images.shape)}")
+    blocks = [
+        _oriented_gradients(images, cells=8),
+        _oriented_gradients(F.avg_pool2d(images, 4), cells=4),
+        _colour_histogram(images[:, :, ::2, ::2], cells=2),
+        F.adaptive_avg_pool2d(images, 8),
+    ]
+    return torch.cat([F.normalize(block.flatten(1), dim=1) for block in blocks], dim=1)
+
+
+def _oriented_gradients(images: Tensor, *, cells: int, directions: int = 8) -> Tensor:
+    """(N, directions, cells, cells): the root of each cell's mean edge strength, by direction of the edge."""
+    grey = images.mean(dim=1, keepdim=True)
+    across = grey[:, :, 1:-1, 2:] - grey[:, :, 1:-1, :-2]
+    down = grey[:, :, 2:, 1:-1] - grey[:, :, :-2, 1:-1]
+    # light-to-dark and dark-to-light are one direction, so half a turn is the whole circle of bins
+    direction = torch.atan2(down, across) / math.pi * directions % directions
+    bins = torch.arange(directions, device=images.device).view(1, -1, 1, 1)
+    apart = (direction - bins).abs()
+    share = (1 - torch.minimum(apart, directions - apart)).clamp(min=0)  # between its two nearest bins
+    return F.adaptive_avg_pool2d(torch.hypot(across, down) * share, cells).sqrt()
+
+
+def _colour_histogram(images: Tensor, *, cells: int, shades: int = 4) -> Tensor:
+    """(N, shades**3, cells, cells): the root of the share of each colour in each cell."""
+    red, green, blue = (images * shades).long().clamp(max=shades - 1).unbind(1)
+    one_hot = F.one_hot((red * shades + green) * shades + blue, shades**3)
+    return F.adaptive_avg_pool2d(one_hot.permute(0, 3, 1, 2).to(images.dtype), cells).sqrt()
+
+
+class Centre(nn.Module):
+    """Takes a fixed mean off and brings what is left to unit length. Features of real data share a large common
+    part, and two vectors that agree in nothing else still have a high cosine because of it.
+
+    mean: (D,). forward: (B, D) to (B, D).
+    """
+
+    def __init__(self, mean: Tensor):
+        super().__init__()
+        self.register_buffer("mean", mean.detach().clone())
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.normalize(features - self.mean, dim=1)
+
+
 class Recall(NamedTuple):
     """A share of queries from 0 to 1, and its bootstrap interval."""
 
