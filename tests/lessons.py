@@ -1,0 +1,83 @@
+"""Reads a lesson's notebook, so that tests can run what it prints: solutions, stubs and definitions."""
+
+import ast
+import json
+import math
+import re
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+DETAILS = re.compile(r"<details>\s*<summary>(?P<title>.*?)</summary>(?P<body>.*?)</details>", re.DOTALL)
+FENCE = re.compile(r"^[ \t]*```python[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+
+
+class Lesson:
+    """The code of one notebook. An exercise's cell is known by its check: it calls `checks.<function>(`."""
+
+    def __init__(self, path: Path):
+        self.name = path.stem
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        texts = {
+            kind: ["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind]
+            for kind in ("code", "markdown")
+        }
+        self._code = texts["code"]
+        self._solutions = {}  # function: all code of the <details> block that prints it
+        for block in DETAILS.finditer("\n".join(texts["markdown"])):
+            if re.sub(r"<.*?>", "", block["title"]).strip().startswith("Solution"):
+                code = "\n".join(textwrap.dedent(fence) for fence in FENCE.findall(block["body"]))
+                self._solutions.update(dict.fromkeys(_definitions(code), code))
+
+    def functions(self) -> set[str]:
+        """The functions that an exercise asks for."""
+        return set(re.findall(r"\bchecks\.(\w+)\(", "\n".join(self._code)))
+
+    def solution(self, function: str) -> Callable:
+        """The printed solution."""
+        return self._run(function, self._solutions.get(function), "printed solution")
+
+    def stub(self, function: str) -> Callable:
+        """What the learner starts from: the definition in the exercise's cell. Nothing else of the cell is run."""
+        return self._run(function, self._find(function, of_exercise=True), "stub")
+
+    def source(self, function: str) -> str:
+        """A function that the lesson defines in front of the learner; the stub, where there is no other."""
+        found = self._find(function, of_exercise=False) or self._find(function, of_exercise=True)
+        return self._need(function, found, "definition")
+
+    def _find(self, function: str, *, of_exercise: bool) -> str | None:
+        cells = [code for code in self._code if (f"checks.{function}(" in code) == of_exercise]
+        return next((found for code in cells if (found := _definitions(code).get(function))), None)
+
+    def _need(self, function: str, code: str | None, what: str) -> str:
+        if code is None:
+            raise LookupError(f"{self.name} has no {what} of {function}")
+        return code
+
+    def _run(self, function: str, code: str | None, what: str) -> Callable:
+        namespace = {"torch": torch, "F": F, "math": math}
+        exec(compile(self._need(function, code, what), f"<{what} of {function} in {self.name}>", "exec"), namespace)
+        return namespace[function]
+
+
+def lesson(name: str, folder: Path = NOTEBOOKS) -> Lesson:
+    """The lesson in notebooks/<name>.ipynb."""
+    return Lesson(folder / f"{name}.ipynb")
+
+
+def _definitions(code: str) -> dict[str, str]:
+    """The source of each function defined at the top level, decorators included."""
+    code = re.sub(r"^[%!].*$", "pass", code, flags=re.MULTILINE)  # IPython's own commands
+    lines = code.splitlines()
+    return {
+        node.name: "\n".join(
+            lines[min([node, *node.decorator_list], key=lambda n: n.lineno).lineno - 1 : node.end_lineno]
+        )
+        for node in ast.parse(code).body
+        if isinstance(node, ast.FunctionDef)
+    }
