@@ -15,11 +15,12 @@ test: export MKL_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: export NUMBA_NUM_THREADS = 1
 
-.PHONY: help lab test times links clean-notebooks constraints
+.PHONY: help lab test results times links clean-notebooks constraints
 
 help:
 	@echo "make lab               open the course in JupyterLab"
 	@echo "make test              unit tests, every notebook, and the browser tests"
+	@echo "make results           repeat the runs over several seeds that the lessons quote"
 	@echo "make times             run every lesson, and write its seconds into README.md and its title"
 	@echo "make links             write the repository's address of pyproject.toml into all badges and installs"
 	@echo "make clean-notebooks   store the notebooks as the tests want them: no outputs, ids, plain metadata"
@@ -33,6 +34,10 @@ test:
 	$(SETUP) --extras test,browser
 	@$(ISOLATE) $(RUN) -m pytest tests notebooks --nbmake --nbmake-timeout=600 \
 		-n $(WORKERS) --maxprocesses=8 --dist=loadgroup $(ARGS)
+
+results:
+	$(SETUP)
+	@$(RUN) tools/results.py
 
 times:
 	$(SETUP) --extras test

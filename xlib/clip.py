@@ -171,7 +171,7 @@ class Centre(nn.Module):
     """Takes a fixed mean off and brings what is left to unit length. Features of real data share a large common
     part, and two vectors that agree in nothing else still have a high cosine because of it.
 
-    mean: (D,). forward: (B, D) to (B, D).
+    mean: (D,). forward: (..., D) to (..., D).
     """
 
     def __init__(self, mean: Tensor):
@@ -179,7 +179,7 @@ class Centre(nn.Module):
         self.register_buffer("mean", mean.detach().clone())
 
     def forward(self, features: Tensor) -> Tensor:
-        return F.normalize(features - self.mean, dim=1)
+        return F.normalize(features - self.mean, dim=-1)
 
 
 class Recall(NamedTuple):

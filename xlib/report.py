@@ -1,9 +1,15 @@
-"""Claims: what a lesson says, as something that can fail."""
+"""Claims: what a lesson says, as something that can fail. And pictures and tables, readable by everyone."""
 
+import io
+import json
 import math
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
+from IPython.display import Image, display
+from matplotlib.figure import Figure
 
 from xlib import runtime
 
@@ -70,3 +76,35 @@ def interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, fl
     half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std() / math.sqrt(len(x)))
     mean = float(x.mean())
     return mean, mean - half, mean + half
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Display a matplotlib figure with alt text: what a reader who cannot see it should learn, with numbers."""
+    if not alt.strip():
+        raise ValueError("alt must say what the picture shows, got an empty text")
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=144, bbox_inches="tight", facecolor="white")
+    display(Image(png.getvalue(), format="png", alt=alt, width=int(figure.get_figwidth() * 100)))
+
+
+def table(rows: Sequence[dict]) -> None:
+    """Print dictionaries with the same keys as an aligned table, numbers to three decimals."""
+    text = [{key: f"{v:.3f}" if isinstance(v, float) else str(v) for key, v in row.items()} for row in rows]
+    widths = {key: max(len(key), *(len(row[key]) for row in text)) for key in text[0]}
+    for row in ({key: key for key in widths}, {key: "-" * width for key, width in widths.items()}, *text):
+        print("  ".join(row[key].ljust(width) for key, width in widths.items()).rstrip())
+
+
+def stored(lesson: str) -> dict:
+    """What `make results` measured for a lesson, over several seeds: notebooks/results/<lesson>.json.
+
+    Raises FileNotFoundError naming the places looked at.
+    """
+    clone = Path(__file__).resolve().parents[1] / "notebooks" / "results"
+    places = [folder / f"{lesson}.json" for folder in (clone, Path(sys.prefix) / "share" / "xlib" / "results")]
+    for place in places:
+        if place.exists():
+            return json.loads(place.read_text(encoding="utf-8"))
+    raise FileNotFoundError(
+        f"lesson {lesson!r} has no results at {' or '.join(map(str, places))}; try `make results`"
+    )
