@@ -138,7 +138,7 @@ def _pairs(of_scale: Callable, *, gradients: bool) -> list[tuple]:
     """Cases for a loss of za, zb and of_scale(scale). gradients: compare them in all cases, not just in the last."""
     table, wide = torch.tensor, torch.float64
     a, b = table([[1, 0], [0.6, 0.8], [0, 1]]), table([[0.8, 0.6], [1, 0], [-0.6, 0.8]])
-    overflow = "exp(100) is too large for float32: log_softmax and cross_entropy take out each row's maximum first"
+    overflow = "exp(100) is inf in float32, and the log of a tiny softmax -inf: use log_softmax or cross_entropy"
     rows = [
         ("three pairs", "Row i and column i of scale * za @ zb.T shall pick entry i: average 2 N losses", a, b, 2),
         ("one pair", "One pair has no negatives: the loss is log 1 = 0", a[1:2].clone(), b[:1].clone(), 5),
@@ -231,7 +231,7 @@ def recall_at_k(answer: Callable) -> Result:
         ("five rows", "Is targets[i] among the k largest of row i?", table(five), table([3, 4, 1, 4, 5]), 2),
         ("all equal", random, torch.zeros(4, 4), table([1, 1, 0, 3]), 2),
         ("one row", random, table([[0.9, 0.5, 0.5, 0.5, 0.1]]), table([1]), 3),
-        ("float64", "Compare exactly, and in float64", table([[1, 1 + 1e-9, 0]], dtype=wide), table([0]), 1),
+        ("float64", "1 + 1e-9 is more than 1: stay in float64", table([[1, 1 + 1e-9, 0]], dtype=wide), table([0]), 1),
         ("not contiguous", random, (_unit(40, 9, 0) * 5).round(), torch.arange(40) % 9, 3),
         ("large numbers", "Only the order in a row counts", _unit(40, 50, 1) * 1e6, torch.arange(40), 5),
     ]
