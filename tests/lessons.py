@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 DETAILS = re.compile(r"<details>\s*<summary>(?P<title>.*?)</summary>(?P<body>.*?)</details>", re.DOTALL)
+MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)  # a line for IPython and not for Python, such as %pip install
 FENCE = re.compile(r"^[ \t]*```python[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
 
 
@@ -72,7 +73,7 @@ def lesson(name: str, folder: Path = NOTEBOOKS) -> Lesson:
 
 def _definitions(code: str) -> dict[str, str]:
     """The source of each function defined at the top level, decorators included."""
-    code = re.sub(r"^[%!].*$", "pass", code, flags=re.MULTILINE)  # IPython's own commands
+    code = MAGIC.sub(r"\1pass", code)
     lines = code.splitlines()
     return {
         node.name: "\n".join(

@@ -71,7 +71,7 @@ def main() -> None:
     results = {
         "settings": {
             "numbers": "recipes.train_numbers(seed=0 to 4); test handwriting, captions as plain words",
-            "emoji": "recipes.train_emoji on emoji.split(seed=0 to 4), three runs each; CCA dim 100, regularisation 1",
+            "emoji": "recipes.train_emoji on emoji.split(seed=0 to 4), 3 runs each; CCA dim 100, regularisation 1",
             "torch": torch.__version__.split("+")[0],
         },
         "numbers": [one_numbers_run(seed) for seed in SEEDS],

@@ -1,0 +1,124 @@
+"""What the lessons show and what xlib holds are the same, and what they quote can be measured again."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from lessons import lesson
+from nbclient import NotebookClient
+
+from xlib import contrastive, recipes, report
+from xlib.data import numbers
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_the_training_step_shown_in_lesson_03_is_the_one_that_trains(monkeypatch):
+    scope = {"torch": torch, "F": torch.nn.functional, "contrastive": contrastive}
+    exec(lesson("03_clip").source("clip_step"), scope)
+    batches, losses = [], []
+    draw, fit = numbers.CaptionedNumbers.draw, recipes.training.fit
+
+    def keep(self, chosen, *, generator):
+        batches.append(chosen)
+        return draw(self, chosen, generator=generator)
+
+    def first_loss(model, loss, optimizer, *, generator, **options):
+        model.eval()  # no dropout, so that the same batch gives the same loss
+        seen = {}
+        for part in ("image", "text"):
+            model[part].register_forward_pre_hook(lambda m, inputs, part=part: seen.update({part: inputs[0]}))
+        losses.append(loss(0))
+        losses.append(scope["clip_step"](model, seen["image"], seen["text"]))
+        return fit(model, loss, optimizer, generator=generator, **options)
+
+    monkeypatch.setattr(numbers.CaptionedNumbers, "draw", keep)
+    monkeypatch.setattr(recipes.training, "fit", first_loss)
+    recipes.train_numbers(steps=1)
+    torch.testing.assert_close(*losses)
+    assert set(batches[0].tolist()) == set(numbers.SEEN)  # each seen number once, and no other
+
+
+def test_training_repeats_and_depends_on_the_seed():
+    def weights(seed):
+        model, _ = recipes.train_numbers(seed=seed, steps=3)
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_a_fixed_temperature_stays_fixed():
+    model, _ = recipes.train_numbers(steps=3, temperature=0.5)
+    assert model["scale"]().item() == pytest.approx(2.0)
+    assert recipes.train_numbers(steps=3)[0]["scale"]().item() != pytest.approx(1 / 0.07, rel=1e-6)
+
+
+def test_a_stored_result_of_lesson_03_can_be_measured_again():
+    sys.path.insert(0, str(ROOT / "tools"))
+    import results
+
+    again = results.one_emoji_run(0, *results.emoji_inputs())
+    for method, value in report.stored("03_clip")["emoji"][0].items():
+        assert again[method] == pytest.approx(value, abs=0.03), method  # other processors round differently
+
+
+def test_the_floors_hold_in_every_stored_run():
+    stored = report.stored("03_clip")
+    assert len(stored["numbers"]) == len(stored["emoji"]) == 5
+    assert min(run["seen"] for run in stored["numbers"]) >= 0.985
+    assert min(run["unseen"] for run in stored["numbers"]) >= 0.975
+    assert min(run["three clips"] for run in stored["emoji"]) >= 0.35
+
+
+@pytest.fixture(scope="module", params=[pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in NAMES])
+def executed(request, tmp_path_factory):
+    """A lesson run with a budget of a few steps, from a folder that is not its own."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{request.param}.ipynb", as_version=4)
+    os.environ["XLIB_BUDGET"] = "smoke"
+    try:
+        folder = str(tmp_path_factory.mktemp("elsewhere"))
+        NotebookClient(
+            notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}
+        ).execute()
+    finally:
+        del os.environ["XLIB_BUDGET"]
+    return notebook
+
+
+def outputs(notebook):
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def test_every_picture_has_alt_text_with_numbers(executed):
+    pictures = [o for o in outputs(executed) if "image/png" in o.get("data", {})]
+    assert pictures
+    for output in pictures:
+        alt = output.metadata.get("image/png", {}).get("alt") or output.metadata.get("alt", "")
+        assert len(alt.split()) > 8, output.data.get("text/plain")
+
+
+def test_a_lesson_prints_no_warning_and_no_error(executed):
+    noise = [o.text for o in outputs(executed) if o.output_type == "stream" and o.name == "stderr"]
+    assert not [text for text in noise if "it/s" not in text and "%|" not in text], noise
+
+
+def test_every_exercise_is_unsolved_and_every_claim_is_printed(executed):
+    printed = "".join(o.text for o in outputs(executed) if o.output_type == "stream" and o.name == "stdout")
+    sources = "\n".join(cell.source for cell in executed.cells if cell.cell_type == "code")
+    assert printed.count("not solved yet") + printed.count("fixed_loss") >= sources.count("\nchecks.")
+    assert sum(line[:1] in "✓✗" for line in printed.splitlines() if line) >= sources.count("report.claim(")
+
+
+def test_every_recall_question_and_exercise_folds_its_answer_away():
+    for name in NAMES:
+        text = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text("utf-8"))
+        markdown = "\n".join("".join(c["source"]) for c in text["cells"] if c["cell_type"] == "markdown")
+        assert markdown.count("<details>") == markdown.count("</details>") >= 3
+        assert "**Recall questions**" in markdown
+        assert "**Further reading**" in markdown
