@@ -15,12 +15,13 @@ test: export MKL_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: export NUMBA_NUM_THREADS = 1
 
-.PHONY: help lab test results times links clean-notebooks constraints
+.PHONY: help lab test results picture times links clean-notebooks constraints
 
 help:
 	@echo "make lab               open the course in JupyterLab"
 	@echo "make test              unit tests, every notebook, and the browser tests"
 	@echo "make results           repeat the runs over several seeds that the lessons quote"
+	@echo "make picture           take README's picture from the running course"
 	@echo "make times             run every lesson, and write its seconds into README.md and its title"
 	@echo "make links             write the repository's address of pyproject.toml into all badges and installs"
 	@echo "make clean-notebooks   store the notebooks as the tests want them: no outputs, ids, plain metadata"
@@ -38,6 +39,10 @@ test:
 results:
 	$(SETUP)
 	@$(RUN) tools/results.py
+
+picture:
+	$(SETUP) --extras browser
+	@$(RUN) tools/picture.py
 
 times:
 	$(SETUP) --extras test
