@@ -141,6 +141,11 @@ def edges_and_colours(images: Tensor) -> Tensor:
     """
     if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < 32:
         raise ValueError(f"images must have shape (N, 3, H, W) with H and W at least 32, got {tuple(images.shape)}")
+    # A hundred at a time: the 64 colours of a thousand pictures would take most of a gigabyte.
+    return torch.cat([_edges_and_colours(part) for part in images.split(100)])
+
+
+def _edges_and_colours(images: Tensor) -> Tensor:
     blocks = [
         _oriented_gradients(images, cells=8),
         _oriented_gradients(F.avg_pool2d(images, 4), cells=4),
