@@ -8,7 +8,7 @@ pytestmark = pytest.mark.browser
 PIXELS = "(canvas) => canvas.toDataURL()"
 
 
-def move_the_explorer(notebook, root, name):
+def move_the_explorer(notebook, root, name, word):
     """Slider, search and click: each changes what is drawn and what the kernel knows."""
     canvas, slider = root.locator(".stage > canvas"), root.get_by_role("slider")
     root.scroll_into_view_if_needed()
@@ -24,7 +24,7 @@ def move_the_explorer(notebook, root, name):
     notebook.page.keyboard.press("Home")
     until(lambda: notebook.kernel(f"{name}.step") == 0, "Home goes to the first step")
     changes(lambda: notebook.page.keyboard.press("End"), f"{name}.step", last)
-    changes(lambda: root.get_by_role("searchbox").fill("seven"), f"{name}.query", "seven")
+    changes(lambda: root.get_by_role("searchbox").fill(word), f"{name}.query", word)
     assert 0 < notebook.kernel(f"len({name}.matches)") < notebook.kernel(f"len({name}.model.captions)") / 3
     root.get_by_role("searchbox").fill("")
     notebook.execute(f"{name}.selected = -1")
@@ -46,17 +46,17 @@ def test_lesson_00_opens_trains_and_can_be_played_with(browser, lab):
     notebook = Notebook(browser, lab, "00_start_here.ipynb").run_all(seconds=300)
     root = notebook.page.locator(".xlib-explorer").first
     root.wait_for()
-    move_the_explorer(notebook, root, "explorer")
+    move_the_explorer(notebook, root, "explorer", "clock")
     notebook.clean()
     notebook.close()
 
 
 def test_lesson_03_trains_a_clip_and_its_widgets_move(browser, lab):
     notebook = Notebook(browser, lab, "03_clip.ipynb").run_all(seconds=400)
-    for index, name in enumerate(("numbers_explorer", "emoji_explorer")):
+    for index, (name, word) in enumerate((("numbers_explorer", "seven"), ("emoji_explorer", "cat"))):
         root = notebook.page.locator(".xlib-explorer").nth(index)
         root.wait_for()
-        move_the_explorer(notebook, root, name)
+        move_the_explorer(notebook, root, name, word)
 
     play = notebook.page.locator(".xlib-panel").first
     play.scroll_into_view_if_needed()
