@@ -53,7 +53,7 @@ def test_lesson_00_opens_trains_and_can_be_played_with(browser, lab):
 
 def test_lesson_03_trains_a_clip_and_its_widgets_move(browser, lab):
     notebook = Notebook(browser, lab, "03_clip.ipynb").run_all(seconds=400)
-    for index, (name, word) in enumerate((("numbers_explorer", "seven"), ("emoji_explorer", "cat"))):
+    for index, (name, word) in enumerate((("numbers_explorer", "seven"), ("emoji_explorer", "face"))):
         root = notebook.page.locator(".xlib-explorer").nth(index)
         root.wait_for()
         move_the_explorer(notebook, root, name, word)
