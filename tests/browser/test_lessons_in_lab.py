@@ -58,5 +58,14 @@ def test_lesson_03_trains_a_clip_and_its_widgets_move(browser, lab):
         root.wait_for()
         move_the_explorer(notebook, root, name, word)
 
+    play = notebook.page.locator(".xlib-panel").first
+    play.scroll_into_view_if_needed()
+    picture = play.locator("img")
+    before, said = picture.get_attribute("srcset"), picture.get_attribute("alt")
+    play.get_by_role("slider").first.focus()
+    notebook.page.keyboard.press("ArrowRight")
+    until(lambda: notebook.kernel("batch.temperature") == 0.1, "the temperature moves")
+    until(lambda: picture.get_attribute("srcset") != before, "the panel's picture follows")
+    until(lambda: picture.get_attribute("alt") != said, "and so do its words")
     notebook.clean()
     notebook.close()
