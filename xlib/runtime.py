@@ -76,8 +76,8 @@ def start(*, seed: int = 0, minutes: str = "") -> torch.device:
 
     Flushing denormals (numbers below 1e-38) to zero changes no result that anyone can see, and spares CPUs a slow
     path that softmax and Adam walk into: a small network trains up to several times faster. Half of the cores are
-    left to the browser and to whatever else runs: threads that wait for each other on a busy machine made the small
-    network of lesson 03 six times slower here, and gain it little on an idle one.
+    left to the browser and to whatever else runs: a small network has little for them to do, and
+    threads that wait for each other on a busy machine make its training several times slower.
     """
     seed_everything(seed)
     torch.set_flush_denormal(True)
