@@ -30,8 +30,9 @@ def load(split: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
 
     "test" is three of the fourteen forms (386 scans), "train" the other eleven (1,411). A random split would let
     a model see the very hands that it is tested on. These three were chosen, after a look at scores, for being
-    legible: a support vector machine has .992 of them right, where other forms, left out in turn, range from .915 to 1 (tests/benchmarks/handwriting.py prints
-    them). Read a score on "test" as one on clear handwriting, and expect less from a hurried hand.
+    legible: a support vector machine has .992 of them right, where other forms, left out in turn, range from .915
+    to 1 (tests/benchmarks/handwriting.py prints them). Read a score on "test" as one on clear handwriting, and
+    expect less from a hurried hand.
 
     Returns scans, (N, 1, 8, 8) float32 from 0 (paper) to 1 (ink), and labels, (N,) int64.
     Raises ValueError for an unknown split.
