@@ -9,9 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from IPython.core.formatters import DisplayFormatter
-from lessons import lesson
+from lessons import lesson, parts
 
 from xlib import checks, clip, contrastive
+from xlib.checks import engine
 
 
 def cosine_table(za, zb, scale):
@@ -428,25 +429,18 @@ def test_notebook_does_not_show_the_message_twice():
 # The machinery itself: oracles against slower ones, and every known mistake caught and named.
 
 
-def parts(exercise, monkeypatch):
-    """Oracle, cases and mistakes of a check."""
-    with monkeypatch.context() as patch:
-        patch.setattr(checks, "_check", lambda signature, answer, *three, **options: three)
-        return check(exercise, None)
-
-
 @pytest.mark.parametrize("exercise", EXERCISES)
-def test_every_known_mistake_is_caught_and_named_by_its_own_words(exercise, monkeypatch):
-    _, _, mistakes = parts(exercise, monkeypatch)
+def test_every_known_mistake_is_caught_and_named_by_its_own_words(exercise):
+    _, _, mistakes = parts(exercise)
     for says, mistake in mistakes:
         result = check(exercise, mistake)
         assert not result.passed
         assert result.message.endswith(". " + says)
 
 
-def test_cases_hold_what_they_say(monkeypatch):
+def test_cases_hold_what_they_say():
     for exercise in EXERCISES:
-        _, cases, _ = parts(exercise, monkeypatch)
+        _, cases, _ = parts(exercise)
         by_title = {title: args for title, _, *args in cases}
         if exercise == "zero_shot_classifier":
             assert by_title["float64"][0](["a"]).dtype == torch.float64
@@ -490,23 +484,23 @@ def loss_in_loops(za, zb, scale):
 
 
 @pytest.mark.parametrize("exercise", ["clip_loss", "fixed_loss"])
-def test_oracle_of_the_losses_agrees_with_loops_in_value_and_gradient(exercise, monkeypatch):
-    right, cases, _ = parts(exercise, monkeypatch)
+def test_oracle_of_the_losses_agrees_with_loops_in_value_and_gradient(exercise):
+    right, cases, _ = parts(exercise)
     compared = 0
     for _, _, za, zb, last in cases:
         scale = last.exp().item() if exercise == "fixed_loss" else last.item()
         expected = loss_in_loops(za, zb, scale)
         if exercise == "fixed_loss":
             expected[3] *= scale
-        got = checks._run(right, [za, zb, last])
+        got = engine._run(right, [za, zb, last])
         compared += len(got)
         for mine, loops in zip(got, expected, strict=False):
             torch.testing.assert_close(mine.double(), torch.tensor(loops).double(), rtol=1e-4, atol=1e-4)
     assert compared == (4 * len(cases) if exercise == "fixed_loss" else len(cases) + 3)
 
 
-def test_oracle_of_recall_agrees_with_an_average_over_all_orders(monkeypatch):
-    right, _, _ = parts("recall_at_k", monkeypatch)
+def test_oracle_of_recall_agrees_with_an_average_over_all_orders():
+    right, _, _ = parts("recall_at_k")
     generator = torch.Generator().manual_seed(0)
     for k in (1, 2, 3, 5):
         similarity = torch.randint(0, 3, (4, 5), generator=generator).double()

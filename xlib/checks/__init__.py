@@ -1,0 +1,12 @@
+"""The exercise checks: `checks.clip_loss(clip_loss)` says that your function is right, or what went wrong.
+
+Each is named like its exercise, prints one line, returns it as a `Result`, and raises nothing. Behind it stand three
+things (read them once you have solved it): an oracle, the right answer in float64 and computed in another way than in
+the lesson; the cases to compare on; and known mistakes, as functions. Whoever makes one of these mistakes gets the
+mistake's numbers, and so the check can name it. One module a lesson, named like the part of xlib that it is about.
+"""
+
+from xlib.checks.clip import clip_loss, fixed_loss, recall_at_k, zero_shot_classifier
+from xlib.checks.engine import Result
+
+__all__ = ["Result", "clip_loss", "fixed_loss", "recall_at_k", "zero_shot_classifier"]

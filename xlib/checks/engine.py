@@ -1,0 +1,121 @@
+"""What all checks do with an answer: run it on the cases, compare, and name the mistake."""
+
+import copy
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+
+class Result(NamedTuple):
+    """What a check found. `unsolved`: still the stub, which is no mistake. `message`: the line that was printed."""
+
+    passed: bool
+    unsolved: bool
+    message: str
+
+    def _ipython_display_(self) -> None:
+        """Shows nothing: a check ends its cell, and the notebook would repeat what was printed."""
+
+
+def check(signature, answer, right, cases, mistakes, *, broken=None, number=False) -> Result:
+    """Print the verdict on `answer` and return it. cases: a title, what to say when no known mistake explains the
+    answer, and the arguments. mistakes: what to say, and a function that makes the mistake. broken: what a stub that
+    is not empty computes. number: a plain number is as good as a scalar tensor."""
+    name, *keys = signature.split()
+
+    def fault(at):
+        """What to say about the answer in case number `at`; nothing where it is right."""
+        title, hint, *args = cases[at]
+        want, before = _run(right, args), copy.deepcopy(args)
+        given = ", ".join(f"{key} = {_show(value)}" for key, value in zip(keys, args, strict=True))
+        hint = f"{hint} (input: {given})"
+        try:
+            got = _run(answer, args)
+            if at == 0 and (got[0] is None or got[0] is ...):
+                return f"not solved yet: {name} returned {got[0]}"
+            for key, old, new in zip(keys, before, args, strict=True):
+                if not (torch.equal(old, new) if isinstance(old, Tensor) else old == new):
+                    return f"✗ {title}: {name} changed {key} in place. Work on a copy: the caller still needs it"
+            if number and isinstance(got[0], (int, float)):
+                got[0] = torch.tensor(float(got[0]))
+            found, why = _difference(got, want, keys, number)
+        except Exception as error:
+            code = getattr(answer, "__code__", None)
+            if isinstance(error, NotImplementedError) and "NotImplementedError" in getattr(code, "co_names", ()):
+                return f"not solved yet: {name} raised NotImplementedError"  # torch has reasons to raise it as well
+            calls = [call for call in traceback.extract_tb(error.__traceback__) if call.line]
+            lines = [f" at `{call.line}`" for call in calls if code and call.filename == code.co_filename]
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}{''.join(lines[:1])}"
+            return f"✗ {title}: {name} raised {text}. {hint}"
+        if found and broken and _close(_run(broken, args), got):
+            return f"not solved yet: {name} still does what the broken version does ({title}: {found})"
+        suspects = [(says, mistake) for says, mistake in mistakes if found and _close(_run(mistake, args), got)]
+        for _, _, *passed in cases[:at]:  # what would have failed before is no suspect
+            suspects = [who for who in suspects if _close(_run(who[1], passed), _run(right, passed))]
+        return found and f"✗ {title}: {found}. {suspects[0][0] if suspects else why or hint}"
+
+    done = f"✓ {name}: {len(cases)} of {len(cases)} ({', '.join(title for title, *_ in cases)})"
+    message = next(filter(None, map(fault, range(len(cases)))), done)
+    if not callable(answer):
+        message = f"✗ {name}: pass the function itself, checks.{name}({name}), and not what it returns"
+    print(message)
+    return Result(message is done, message.startswith("not solved yet"), message)
+
+
+def _run(function: Callable, args: list) -> list:
+    """What the function returns, and then the gradient (or None) for each argument that asks for one."""
+    wanted = [value for value in args if getattr(value, "requires_grad", False)]
+    gradients = [None] * len(wanted)
+    with torch.enable_grad():
+        value = function(*args)
+        if wanted and getattr(value, "requires_grad", False) and value.ndim == 0:
+            gradients = torch.autograd.grad(value, wanted, allow_unused=True)
+    return [value.detach().cpu() if isinstance(value, Tensor) else value, *gradients]
+
+
+def _difference(got: list, want: list, keys: list[str], number: bool) -> tuple[str, str]:
+    """The first thing that is off, if any (type, shape, dtype, a row, a gradient), and advice, where there is any."""
+    mine, true = got[0], want[0]
+    if not isinstance(mine, Tensor):
+        kind = "scalar tensor" if true.ndim == 0 else "tensor"
+        return f"expected a {kind}, got {type(mine).__name__}", "Return the result alone, without .item() or .numpy()"
+    if mine.shape != true.shape or not (number or mine.dtype == true.dtype):
+        return "expected {}, got {}".format(*(f"shape {tuple(x.shape)}, {x.dtype}" for x in (true, mine))), ""
+    for at in range(len(true)) if true.ndim else [()]:
+        if not _close(mine[at], true[at]):
+            texts = ([_show(side[at], digits) for side in (true, mine)] for digits in (4, 8, 17))
+            where = f" in row {at}" if true.ndim else ""
+            return "expected {}, got {}".format(*next(pair for pair in texts if pair[0] != pair[1])) + where, ""
+    for key, mine, true in zip(keys, got[1:], want[1:], strict=False):
+        if not _close(mine, true):
+            found = f"the value is right, but {'no' if mine is None else 'not the right'} gradient reaches {key}"
+            return found, "Something on the way from the loss to it cuts the path: detach, no_grad, a new tensor?"
+    return "", ""
+
+
+def _close(a: Any, b: Any) -> bool:
+    """Whether two tensors, or two lists of them, hold the same numbers up to rounding."""
+    if isinstance(a, list):
+        return all(map(_close, a, b))
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.shape != b.shape:
+        return a is b
+    tolerance = 1e-9 if a.dtype == b.dtype == torch.float64 else 1e-4  # float32 keeps five digits of a logit of 100
+    return torch.allclose(a.double(), b.double(), rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+def _show(value: Any, digits: int = 4) -> str:
+    """A small tensor by its values, a big one by shape and dtype, anything else as Python shows it."""
+    if not isinstance(value, Tensor):
+        return getattr(value, "__name__", repr(value))
+    if value.numel() > 30:
+        return f"{tuple(value.shape)} {value.dtype}"
+    return f"[{', '.join(_show(part, digits) for part in value)}]" if value.ndim else f"{value.item():.{digits}g}"
+
+
+def unit_rows(n: int, d: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Random unit rows, stored column by column, so not contiguous."""
+    return normalize(torch.randn(d, n, generator=torch.Generator().manual_seed(seed), dtype=dtype).T, dim=1)
