@@ -1,45 +1,9 @@
 """Lessons 00 and 03, opened in a real JupyterLab and run from top to bottom, with their widgets moved."""
 
 import pytest
-from harness import Notebook, until
+from harness import Notebook, move_the_explorer, until
 
 pytestmark = pytest.mark.browser
-
-PIXELS = "(canvas) => canvas.toDataURL()"
-
-
-def move_the_explorer(notebook, root, name, word):
-    """Slider, search and click: each changes what is drawn and what the kernel knows."""
-    canvas, slider = root.locator(".stage > canvas"), root.get_by_role("slider")
-    root.scroll_into_view_if_needed()
-
-    def changes(act, expression, value):
-        before = canvas.evaluate(PIXELS)
-        act()
-        until(lambda: notebook.kernel(expression) == value, f"{expression} becomes {value!r}")
-        until(lambda: canvas.evaluate(PIXELS) != before, f"the picture follows {expression}")
-
-    last = notebook.kernel(f"len({name}.model.frames)") - 1
-    slider.focus()
-    notebook.page.keyboard.press("Home")
-    until(lambda: notebook.kernel(f"{name}.step") == 0, "Home goes to the first step")
-    changes(lambda: notebook.page.keyboard.press("End"), f"{name}.step", last)
-    changes(lambda: root.get_by_role("searchbox").fill(word), f"{name}.query", word)
-    assert 0 < notebook.kernel(f"len({name}.matches)") < notebook.kernel(f"len({name}.model.captions)") / 3
-    root.get_by_role("searchbox").fill("")
-    notebook.execute(f"{name}.selected = -1")
-
-    box = canvas.bounding_box()
-    # From the middle of the map, the arrow keys lead to items; Enter pins the one that is reached.
-    canvas.focus()
-    notebook.page.keyboard.press("ArrowRight")
-    until(lambda: notebook.kernel(f"{name}.hover") >= 0, "an arrow key reaches an item")
-    notebook.page.keyboard.press("Enter")
-    until(lambda: notebook.kernel(f"{name}.selected") >= 0, "Enter pins it")
-    assert root.locator("ol .row").count() == len(notebook.kernel(f"[row for row, _ in {name}.neighbours]")) > 0
-    notebook.page.keyboard.press("Escape")
-    until(lambda: notebook.kernel(f"{name}.selected") == -1, "Escape lets it go")
-    canvas.click(position={"x": box["width"] / 2, "y": box["height"] / 2})  # by mouse: no error, item or not
 
 
 def test_lesson_00_opens_trains_and_can_be_played_with(browser, lab):
