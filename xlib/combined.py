@@ -1,0 +1,96 @@
+"""Contrast across modalities, and align across domains: InfoNCE with an adversarial term, or MMD, or both."""
+
+import torch
+from torch import Tensor
+
+from xlib import _validate
+from xlib.contrastive import info_nce
+from xlib.dann import SOURCE, TARGET, domain_loss
+from xlib.mmd import mmd2
+
+
+def combined_loss(
+    za: Tensor,
+    zb: Tensor,
+    domain_logits: Tensor | None = None,
+    domain_labels: Tensor | None = None,
+    *,
+    logit_scale: float | Tensor,
+    features: Tensor | None = None,
+    mmd_coeff: float = 1.0,
+) -> dict[str, Tensor]:
+    """The terms of one training step, by name; their sum is what `training.fit` minimises.
+
+        contrastive  InfoNCE(za, zb), both directions                       pairs: source images and their captions
+        domain       the domain head's loss, with weight 1                  where domain_logits are given
+        mmd          mmd_coeff * MMD²(features of source, of target)        where features are given
+
+    A step with both, of source images, their captions, and target images without any:
+
+        features = encoder.features(torch.cat([source_images, target_images]))
+        domain_logits = head(grad_reverse(features, coeff))                 # λ = coeff stands here, and only here
+        za, zb = F.normalize(project(features[:n]), dim=1), F.normalize(text(tokens), dim=1)
+        combined_loss(za, zb, domain_logits, domain_labels, logit_scale=scale(), features=features, mmd_coeff=...)
+
+    What differs from the naive version, -mean(sum(za * zb)) + lambda_ * cross_entropy(predictions, domain_labels):
+
+    * Negatives. The naive one is lowest when all vectors are the same one; here every other pair of the batch
+      pushes back.
+    * A scale. Without one, and with cosines, even perfect features cannot be confident (`info_nce_floor`); without
+      cosines, the naive one falls for ever as vectors grow.
+    * Reversal. The naive one teaches the features to be told apart. A finished logit cannot be mended: a minus sign
+      here would turn the domain head round as well. So the logits must come from `grad_reverse(features, coeff)`.
+    * λ once. The reversal has the coefficient λ already, so the domain loss has weight 1: features climb λ times its
+      gradient, and the head descends it at full speed. The history shows the loss itself, to compare with log 2.
+    * Balance. Each domain counts one half in the domain loss, and once in MMD, whatever their shares of the batch.
+
+    Nothing says that domains are photographs and drawings: give images and texts as `features`, 0 for image and 1 for
+    text, and the modalities are aligned.
+
+    Args:
+        za, zb: (N, d), paired by row, used as they come; source pairs alone, for the target's captions are not known.
+        domain_logits: (M, 2), from reversed features of both domains; None leaves the term out.
+        domain_labels: (M,) int64, 0 for source and 1 for target, both present; for domain_logits and for features.
+        logit_scale: above 0; the scale itself, as in `info_nce`.
+        features: (M, f), *not* reversed: MMD is lowered by both sides as it is. None leaves the term out.
+        mmd_coeff: 0 or above, the weight of MMD (the unbiased one, five bandwidths about the median).
+
+    Returns: scalars, float32 at least: "contrastive", and "domain" and "mmd" where asked for, at coefficient 0 too.
+    Raises: TypeError or ValueError that names the argument.
+    Source: the terms' own, see `info_nce`, `domain_loss` and `mmd2`.
+    """
+    coeff = _validate.number("mmd_coeff", mmd_coeff)
+    if coeff < 0:
+        raise ValueError(f"mmd_coeff must be 0 or above, got {mmd_coeff}")
+    given = {
+        name: rows for name, rows in (("domain_logits", domain_logits), ("features", features)) if rows is not None
+    }
+    for name, rows in given.items():
+        _validate.embeddings(name, rows)
+        _check_labels(domain_labels, rows, name)
+    if not given and domain_labels is not None:
+        raise ValueError("domain_labels were given, but neither domain_logits nor features to use them with")
+    terms = {"contrastive": info_nce(za, zb, logit_scale=logit_scale)}
+    if given:
+        source, target = domain_labels == SOURCE, domain_labels == TARGET
+    if domain_logits is not None:
+        terms["domain"] = domain_loss(domain_logits[source], domain_logits[target])
+    if features is not None:
+        terms["mmd"] = coeff * mmd2(features[source], features[target])
+    return terms
+
+
+def _check_labels(labels: Tensor | None, rows: Tensor, name: str) -> None:
+    """Raise unless there is a 0 or a 1 for each row, and both occur."""
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
+        came = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+        raise TypeError(f"domain_labels must be an int64 tensor, 0 for source and 1 for target, got {came}")
+    if labels.shape != (len(rows),):
+        raise ValueError(
+            f"domain_labels must have shape ({len(rows)},), one a row of {name}, got {tuple(labels.shape)}"
+        )
+    if labels.device != rows.device:
+        raise ValueError(f"domain_labels must be on the device of {name}, {rows.device}, got {labels.device}")
+    found = labels.unique().tolist()
+    if found != [SOURCE, TARGET]:
+        raise ValueError(f"domain_labels must hold 0 (source) and 1 (target), both of them, got {found}")

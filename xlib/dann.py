@@ -1,0 +1,260 @@
+"""Domain-adversarial training: features that serve the task, and that no classifier can tell the domains apart by.
+
+Two players share the features. The domain head learns to tell source from target; the feature extractor learns to
+make that impossible. Both descend one loss with one optimiser, because `grad_reverse` between them turns the
+gradient round: that is where the minus sign is. Without it both pull the same way, and the features become *more*
+separable by domain.
+
+The coefficient λ stands in one place, `grad_reverse(features, λ)`. The domain loss itself has weight 1, so that the
+domain head learns at full speed however small λ is. What training cannot tell you, whether the domains overlap, is
+asked of a fresh probe (`proxy_a_distance`); and which run to keep, of scores that need no target label.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import recall_score
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from xlib import _validate
+
+SOURCE, TARGET = 0, 1  # the classes of a domain head
+
+
+class _Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(x, coeff):
+        return x.clone()  # and not a view of x, which an in-place ReLU behind it could not change
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.coeff = inputs[1]
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -ctx.coeff * gradient, None
+
+
+def grad_reverse(x: Tensor, coeff: float = 1.0) -> Tensor:
+    """x on the way forward; on the way back, the gradient times -coeff.
+
+        R(x) = x,    dR/dx = -coeff * identity
+
+    What comes after it descends the loss as usual; what comes before it climbs. A loss with a minus sign is not the
+    same: it would make the domain head climb as well, and be trained to be wrong.
+
+    Args:
+        x: floating, of any shape.
+        coeff: 0 (no gradient passes) or above; λ of the paper. A schedule passes a new number each step.
+
+    Returns: a copy of x. A second derivative through it passes it twice, and is taken times coeff².
+    Raises: TypeError or ValueError that names the argument.
+    Source: Ganin et al. 2016 (JMLR 17, arXiv 1505.07818), eqs. 16 and 17.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a torch.Tensor, got {type(x).__name__}")
+    if not x.is_floating_point():
+        raise TypeError(f"x must hold floating-point numbers, as gradients do, got {x.dtype}")
+    coeff = _validate.number("coeff", coeff)
+    if coeff < 0:
+        raise ValueError(f"coeff must be 0 or above (the minus sign is grad_reverse's), got {coeff}")
+    return _Reverse.apply(x, coeff)
+
+
+def dann_coeff(progress: float, gamma: float = 10.0) -> float:
+    """The schedule of λ: 0 at the start, while the domain head knows nothing, and soon nearly 1.
+
+        λ(p) = 2 / (1 + exp(-γ p)) - 1,    p = steps done / all steps
+
+    With γ = 10: .46 at p = .1, .99 at .5, .9999 at the end.
+
+    progress: 0 to 1. gamma: above 0. Raises TypeError or ValueError that names the argument.
+    Source: Ganin et al. 2016 (JMLR 17), section 5.2.2.
+    """
+    progress = _validate.number("progress", progress)
+    if not 0 <= progress <= 1:
+        raise ValueError(f"progress must be from 0 to 1 (steps done / all steps), got {progress}")
+    return math.tanh(_validate.positive("gamma", gamma) * progress / 2)  # the same, and exp cannot overflow
+
+
+class FeatureExtractor(nn.Module):
+    """Images (N, 3, 28, 28) float to features (N, 800): 50 maps of 4 × 4, one row an image.
+
+    Source and target go through it in one batch, normalised by the same constants.
+    """
+
+    def __init__(self):
+        super().__init__()
+        first = [nn.Conv2d(3, 64, 5), nn.ReLU(), nn.MaxPool2d(2)]
+        second = [nn.Conv2d(64, 50, 5), nn.ReLU(), nn.MaxPool2d(2)]
+        self.conv = nn.Sequential(*first, *second, nn.Flatten())
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.ndim != 4 or images.shape[1:] != (3, 28, 28):
+            raise ValueError(f"images must have shape (N, 3, 28, 28), got {tuple(images.shape)}")
+        return self.conv(images)
+
+
+class _Head(nn.Module):
+    def __init__(self, classes: int):
+        super().__init__()
+        self.fc = nn.Sequential(nn.Linear(50 * 4 * 4, 100), nn.ReLU(), nn.Linear(100, classes))
+
+    def forward(self, features: Tensor) -> Tensor:
+        if features.ndim != 2 or features.shape[1] != 50 * 4 * 4:
+            raise ValueError(f"features must have shape (N, 800), got {tuple(features.shape)}")
+        return self.fc(features)
+
+
+class LabelPredictor(_Head):
+    """Features (N, 800) to the logits of ten classes, (N, 10): no softmax, cross-entropy has one."""
+
+    def __init__(self):
+        super().__init__(10)
+
+
+class DomainClassifier(_Head):
+    """Features (N, 800) to the logits of two domains, (N, 2): 0 is the source, 1 the target; no softmax either.
+
+    It reverses nothing by itself: feed it with `grad_reverse(features, coeff)`.
+    """
+
+    def __init__(self):
+        super().__init__(2)
+
+
+def domain_loss(source_logits: Tensor, target_logits: Tensor) -> Tensor:
+    """The domain head's cross-entropy, in nats: half the mean over the source, half the mean over the target.
+
+        L = -1/2 mean_i log softmax(source_logits[i])[0] - 1/2 mean_j log softmax(target_logits[j])[1]
+
+    Each domain counts one half, whatever the sizes: the mean over all rows would reward a head for calling
+    everything by the bigger domain's name.
+
+    Guessing blindly costs log 2 = .693. But a loss of log 2 says only that *this* head cannot tell the domains
+    apart: it may be too weak, or just lost. Ask `proxy_a_distance`.
+
+    Args: source_logits (N, 2) and target_logits (M, 2), floating, same dtype and device; before any softmax.
+    Returns: a scalar; float64 for float64 logits, else float32.
+    Raises: TypeError or ValueError that names the argument.
+    """
+    _validate.embeddings("source_logits", source_logits)
+    _validate.embeddings("target_logits", target_logits, like=source_logits, like_name="source_logits", same="width")
+    if source_logits.shape[1] != 2:
+        raise ValueError(f"source_logits must have 2 columns, one a domain, got shape {tuple(source_logits.shape)}")
+    source, target = _log_softmax(source_logits), _log_softmax(target_logits)
+    return -(source[:, SOURCE].mean() + target[:, TARGET].mean()) / 2
+
+
+def proxy_a_distance(x: Tensor, y: Tensor, *, seed: int = 0) -> float:
+    """How well a fresh linear probe tells the rows of x from the rows of y: 0 (not at all) to 2 (without a mistake).
+
+        d_A = 2 (1 - 2 ε),  kept within [0, 2];    ε = (error on held-out x + error on held-out y) / 2
+
+    ε comes from five folds: a probe is trained on four, asked about the fifth, and thrown away. It is a logistic
+    regression on standardised features; both the standardisation and the strength of the penalty are chosen inside
+    the four (three folds again), so nothing of the fifth leaks. Each domain counts one half, in training and in ε.
+    A linear probe sees no difference that is not linear: 0 does not prove that the distributions are equal.
+
+    Args:
+        x, y: (N, d) and (M, d), floating, same dtype and device, at least 10 rows each; features of *different*
+            items that the trained networks have not seen. Some hundred rows of some hundred dimensions take seconds.
+        seed: of the shuffle before the folds; the same seed gives the same number.
+
+    Raises: TypeError or ValueError that names the argument.
+    Source: Ben-David et al. 2007 (NIPS 19), section 5; Ganin et al. 2016 (JMLR 17), section 5.1.5.
+    """
+    _validate.embeddings("x", x)
+    _validate.embeddings("y", y, like=x, like_name="x", same="width")
+    for name, part in (("x", x), ("y", y)):
+        if len(part) < 10:
+            raise ValueError(f"{name} must have at least 10 rows, for five folds, got {len(part)}")
+    _validate.whole("seed", seed, least=0, most=2**32 - 1)
+    rows = torch.cat([x, y]).detach().cpu().double().numpy()
+    domain = np.repeat([SOURCE, TARGET], [len(x), len(y)])
+    probe = GridSearchCV(
+        make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000)),
+        {"logisticregression__C": [1e-4, 1e-3, 1e-2, 1e-1, 1.0]},
+        scoring="balanced_accuracy",
+        cv=StratifiedKFold(3, shuffle=True, random_state=seed),
+    )
+    guess = np.empty_like(domain)
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    for train, test in tqdm(folds.split(rows, domain), total=5, desc="domain probe", leave=False):
+        guess[test] = probe.fit(rows[train], domain[train]).predict(rows[test])
+    error = 1 - recall_score(domain, guess, average="macro")
+    return min(max(2 * (1 - 2 * float(error)), 0.0), 2.0)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """How unsure the predictions are: the mean over the rows of H(p), in nats. 0 is certain, log C is a blind guess.
+
+    A score for choosing a model by its predictions on the target, without labels: lower is better. A model that
+    calls everything by one name, with confidence, gets the best score: read it beside `information_maximisation`.
+
+    Args: logits (N, C), floating. Returns: a scalar with a gradient; in float32 at least.
+    Source: as a training term, Grandvalet & Bengio 2004 (NIPS 17).
+    """
+    _validate.embeddings("logits", logits)
+    return _entropy(_log_softmax(logits)).mean()
+
+
+def information_maximisation(logits: Tensor) -> Tensor:
+    """How much the predictions say about the input: H(mean of p) - mean of H(p), in nats, from 0 to log C.
+
+    It is high when each prediction is sure and all classes get their share. As a score for choosing a model without
+    target labels: higher is better. As a training term, on unlabelled target images: minimise its negative,
+
+        loss = ... - weight * information_maximisation(target_logits)
+
+    It takes the classes to be about equally frequent in the batch; where they are not, it pushes the wrong way.
+
+    Args: logits (N, C), floating; the mean is over these N rows, so N should be several times C, or at least near it.
+    Returns: a scalar with a gradient; in float32 at least.
+    Source: Shi & Sha 2012 (arXiv 1206.6438); for deep networks, Liang et al. 2020 (arXiv 2002.08546), section 3.2.
+    """
+    _validate.embeddings("logits", logits)
+    log_p = _log_softmax(logits)
+    log_mean = log_p.logsumexp(dim=0) - math.log(len(log_p))  # the mean as a logarithm: one of 0 has no gradient
+    return _entropy(log_mean) - _entropy(log_p).mean()
+
+
+def soft_neighbourhood_density(logits: Tensor, *, temperature: float = 0.05) -> Tensor:
+    """How many neighbours with like predictions each row has: mean entropy, in nats, of a softmax over the others.
+
+        S[i, j] = cos(p[i], p[j]) / temperature  for j ≠ i,    p = softmax(logits);    mean over i of H(softmax(S[i]))
+
+    High, up to log(N - 1), where targets lie in dense clusters; low, where single ones stand apart. A score for
+    choosing a model without target labels: higher is better. Everything in one cluster is the highest of all, so a
+    collapsed model wins: read it beside `information_maximisation`.
+
+    Args: logits (N, C), floating, N at least 2; temperature above 0. Time O(N² C), memory O(N²).
+    Returns: a scalar; in float32 at least.
+    Source: Saito et al. 2021 (arXiv 2108.10860), section 3; temperature .05 is theirs.
+    """
+    _validate.embeddings("logits", logits)
+    if len(logits) < 2:
+        raise ValueError(f"logits must have at least 2 rows, got {len(logits)}")
+    _validate.positive("temperature", temperature)
+    p = F.normalize(_log_softmax(logits).exp(), dim=1)
+    n = len(p)
+    itself = torch.eye(n, dtype=torch.bool, device=p.device)
+    others = (p @ p.T)[~itself].view(n, n - 1) / temperature
+    return _entropy(others.log_softmax(dim=1)).mean()
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    """Along the rows, in float32 at least."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
+
+
+def _entropy(log_p: Tensor) -> Tensor:
+    """Of the distributions along the last axis, given as logarithms."""
+    return -(log_p.exp() * log_p).sum(dim=-1)
