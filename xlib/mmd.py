@@ -1,0 +1,400 @@
+"""Maximum mean discrepancy (MMD): are these two samples from one distribution, and if not, how far apart are they?
+
+A kernel k says how alike two points are. MMD compares three averages of it: within x, within y, and across,
+
+    MMD² = mean k(x, x') + mean k(y, y') - 2 mean k(x, y) = | mean embedding of x - mean embedding of y |².
+
+The kernel is Gaussian, k(a, b) = exp(-|a - b|² / (2 σ²)), and σ is called the bandwidth. Several bandwidths mean the
+average of their kernels, which spares you from betting on one: what one σ cannot tell apart another one can.
+
+In all of this module x (n, d) and y (m, d) are floating, finite, of one dtype and on one device; n and m may differ.
+16-bit input is computed in float32, under autocast too, and results come in float32; float64 stays float64.
+Wrong input raises a TypeError or ValueError that names the argument.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations_with_replacement, pairwise
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
+from tqdm.auto import tqdm
+
+from xlib import _validate
+
+LADDER = tuple(
+    2 ** (step / 2) for step in (-2, -1, 0, 1, 2)
+)  # times the median bandwidth: what bandwidths=None means
+MEDIAN_ROWS = 2048  # up to here the median is over all pairs
+TILE = 1024  # rows and columns of the kernel matrix that are in memory at a time
+SPLITS = 2**24  # entries of the table of permutations that are in memory at a time
+
+
+@torch.no_grad()
+def median_bandwidth(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The median heuristic: σ = the median distance between two different rows of x and y pooled.
+
+    Pooled, so that it does not know which row came from where (or else a permutation test would not be valid); a
+    point is never paired with itself; and a constant, for a loss must not be lowered by stretching the ruler.
+    Above 2,048 rows in all it looks at the pairs of 2,048 of them, evenly spaced when ordered by distance from the
+    mean: the order of the rows does not matter, nothing is random, and the error is about one in a hundred.
+
+    Args: x (n, d), y (m, d).
+    Returns: a scalar without gradient, above 0.
+    Raises: ValueError where half of all pairs coincide, too: their median says nothing about the rest.
+    Source: Gretton et al. 2012 (JMLR 13), section 8; what it does and does not do: Garreau et al. 2017
+    (arXiv 1707.07269).
+    """
+    z = torch.cat(_samples(x, y, least=1))
+    if len(z) > MEDIAN_ROWS:
+        order = torch.linalg.vector_norm(z - z.mean(dim=0), dim=1).argsort()
+        z = z[order[torch.linspace(0, len(z) - 1, MEDIAN_ROWS, device=z.device).round().long()]]
+    scale = z.abs().amax().clamp(min=torch.finfo(z.dtype).tiny)  # or else squares of 1e30 overflow
+    distances = F.pdist(z / scale)
+    lower, upper = (distances.kthvalue((len(distances) + extra) // 2).values for extra in (1, 2))
+    if lower == 0:
+        raise ValueError(
+            f"x and y must not coincide in half of their {len(distances)} pairs: their median distance is 0"
+        )
+    return (lower + upper) / 2 * scale
+
+
+def mmd2(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    bandwidths: float | Iterable[float] | torch.Tensor | None = None,
+    estimator: str = "unbiased",
+    features: int = 1024,
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
+    """The squared maximum mean discrepancy between the distributions that x and y were drawn from.
+
+        biased    mean over all i, j of k(x[i], x[j]) + k(y[i], y[j]) - 2 k(x[i], y[j]): the squared distance between
+                  the two mean embeddings. Never negative, and above 0 even where the distributions are the same:
+                  each point is compared with itself, and k(x[i], x[i]) = 1.
+        unbiased  the same without i = j inside x and inside y. Right on average, so negative about half of the time
+                  where the distributions are the same. That is no mistake.
+        linear    k(x, x') + k(y, y') - k(x, y') - k(x', y), averaged over disjoint pairs of successive rows (the
+                  first 2 ⌊min(n, m) / 2⌋ of each). O(n d) time, unbiased, and much noisier.
+        rff       the biased one with random Fourier features for the embedding: O((n + m) d features) time, and
+                  right on average over the features.
+
+    Differentiable in x and y (once); bandwidths are constants. unbiased and biased take O((n + m)² d) time and, with
+    or without gradient, O((n + m) d) memory.
+
+    Args:
+        x, y: (n, d) and (m, d). biased and rff need one row of each, unbiased and linear two.
+        bandwidths: σ, or several: above 0, in the units of x. None: median_bandwidth(x, y) times 1/2, 1/√2, 1, √2, 2.
+            Steps of √2 or 2 are fastest: k with σ/√2 is the square of k with σ.
+        estimator: "unbiased", "biased", "linear" or "rff".
+        features, generator: for "rff" alone: how many random frequencies, and what draws them (it must be given).
+
+    Returns: a scalar, from -2 to 2, and from 0 if biased or rff.
+    Source: Gretton et al. 2012 (JMLR 13), eq. 5 (biased), eq. 3 (unbiased), lemma 14 (linear); Rahimi & Recht 2007
+    (NeurIPS 20); several bandwidths as a loss: Long et al. 2015 (arXiv 1502.02791).
+    """
+    _validate.choice("estimator", estimator, ("unbiased", "biased", "linear", "rff"))
+    x, y = _samples(x, y, least=2 if estimator in ("unbiased", "linear") else 1)
+    if estimator == "rff":
+        _validate.whole("features", features, least=1)
+        _generator(generator)
+    z, rates = _scaled([x, y], _bandwidths(bandwidths, x, y))
+    n, m = len(x), len(y)
+    with torch.autocast(z.device.type, enabled=False):
+        if estimator == "linear":
+            return _linear(z[:n], z[n:], rates)
+        if estimator == "rff":
+            return _random_features(z[:n], z[n:], rates, features, generator)
+        if estimator == "unbiased":
+            return _weighted_sum(z, n, rates, (1 / n / (n - 1), -1 / n / m, 1 / m / (m - 1)))
+        return _weighted_sum(z, n, rates, (1 / n**2, -1 / n / m, 1 / m**2)) + (1 / n + 1 / m)  # i = j: k = 1
+
+
+class PermutationTest(NamedTuple):
+    """What `permutation_test` found."""
+
+    statistic: torch.Tensor  # scalar: the unbiased MMD² of x and y
+    p_value: float  # above 0, at most 1
+    null: torch.Tensor  # (permutations,): the same of the pooled rows, dealt out at random
+
+
+@torch.no_grad()
+def permutation_test(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    bandwidths: float | Iterable[float] | torch.Tensor | None = None,
+    permutations: int = 999,
+    generator: torch.Generator,
+) -> PermutationTest:
+    """How often would MMD² be as large as here if all rows came from one distribution?
+
+    If they do, which rows are called x is arbitrary: deal the pooled rows out again at random, `permutations` times.
+
+        p = (1 + number of null values >= statistic) / (1 + permutations)
+
+    The given split is one of the possible ones, so it counts, and p is never 0: P(p <= α) <= α under the null, for
+    any n and m. The statistic is the unbiased one because the mean over all splits is then exactly 0; with n = m the
+    biased one would order the splits in the same way. Bandwidths must not depend on which row is x's: the default
+    does not. One that was picked because it gave a small p makes the p-value wrong.
+
+    The kernel matrix is computed once; all permutations together are one matrix product with it. O((n + m)² (d +
+    permutations)) time, O((n + m) (d + permutations)) memory.
+
+    Args: x (n, d) and y (m, d), two rows of each at least; bandwidths as in `mmd2`; permutations at least 1.
+    Returns: PermutationTest(statistic, p_value, null).
+    Source: Gretton et al. 2012 (JMLR 13), section 8; the two ones in p: Phipson & Smyth 2010 (SAGMB 9, 39).
+    """
+    x, y = sorted(_samples(x, y, least=2), key=len)  # MMD is symmetric, and with x the smaller one nothing cancels
+    _validate.whole("permutations", permutations, least=1)
+    _generator(generator)
+    z, rates = _scaled([x, y], _bandwidths(bandwidths, x, y))
+    given = torch.zeros(1, len(z), dtype=z.dtype, device=z.device)
+    given[:, : len(x)] = 1
+    values, step = [], max(1, SPLITS // len(z))
+    for start in range(0, permutations, step):
+        noise = torch.rand(min(step, permutations - start), len(z), generator=generator, device=generator.device)
+        chosen = noise.argsort(dim=1)[:, : len(x)].to(z.device)
+        splits = given.new_zeros(noise.shape).scatter_(1, chosen, 1)
+        values.append(_split_values(z, rates, torch.cat([given, splits]) if start == 0 else splits))
+    values = torch.cat(values)
+    statistic, null = values[0], values[1:]
+    ties = 16 * torch.finfo(z.dtype).eps  # few rows have few splits: equal ones must not differ by rounding
+    return PermutationTest(statistic, (1 + (null >= statistic - ties).sum().item()) / (1 + permutations), null)
+
+
+@torch.no_grad()
+def witness(
+    points: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    bandwidths: float | Iterable[float] | torch.Tensor | None,
+) -> torch.Tensor:
+    """Where do x and y differ? The witness function: mean k(point, x[i]) - mean k(point, y[j]).
+
+    Positive where x is denser, negative where y is. Of all functions of its norm it tells x and y apart best, and its
+    mean over x less its mean over y is the biased MMD².
+
+    Args: points (p, d), x (n, d), y (m, d); bandwidths as in `mmd2`.
+    Returns: (p,), without gradient.
+    Source: Gretton et al. 2012 (JMLR 13), section 2.3.
+    """
+    _validate.embeddings("points", points)
+    x_wide, y_wide = _samples(x, y, least=1)
+    _validate.embeddings("points", points, like=x, like_name="x", same="width")
+    p, n = len(points), len(x)
+    z, rates = _scaled([points.to(x_wide.dtype), x_wide, y_wide], _bandwidths(bandwidths, x_wide, y_wide))
+    values = z.new_zeros(p)
+    with torch.autocast(z.device.type, enabled=False):
+        for a, value in zip(z[:p].split(TILE), values.split(TILE), strict=True):
+            for sample, weight in ((z[p : p + n], 1 / n), (z[p + n :], -1 / len(y))):
+                for b in sample.split(TILE):
+                    value += weight * _kernel(_squared_distances(a, b), rates)[0].sum(dim=1)
+    return values
+
+
+def coral(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Deep CORAL: the squared distance between two covariance matrices, |C_x - C_y|²_F / (4 d²).
+
+    It is blind to means and to everything beyond second moments, and has no bandwidth to choose.
+
+    Args: x (n, d), y (m, d), two rows of each at least. Covariances divide by n - 1, as in `numpy.cov`.
+    Returns: a scalar, 0 or above. O((n + m) d²) time, O(d²) memory.
+    Source: Sun & Saenko 2016 (arXiv 1607.01719), eq. 1.
+    """
+    x, y = _samples(x, y, least=2)
+    with torch.autocast(x.device.type, enabled=False):
+        return (torch.cov(x.T) - torch.cov(y.T)).square().sum() / (4 * x.shape[1] ** 2)
+
+
+# -- arguments
+
+
+def _samples(x: torch.Tensor, y: torch.Tensor, *, least: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """x and y in float32 at least, once they are known to be two samples of `least` rows or more."""
+    _validate.embeddings("x", x)
+    _validate.embeddings("y", y, like=x, like_name="x", same="width")
+    for name, sample in (("x", x), ("y", y)):
+        if len(sample) < least:
+            raise ValueError(f"{name} must have at least {least} rows here, got {len(sample)}")
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return x.to(wide), y.to(wide)
+
+
+def _bandwidths(
+    bandwidths: float | Iterable[float] | torch.Tensor | None, x: torch.Tensor, y: torch.Tensor
+) -> list[float]:
+    """The bandwidths as floats, widest first."""
+    if bandwidths is None:
+        median = median_bandwidth(x, y).item()
+        return [median * step for step in LADDER]
+    if isinstance(bandwidths, torch.Tensor):
+        bandwidths = bandwidths.detach().flatten().tolist()
+    sigmas = bandwidths if isinstance(bandwidths, Iterable) else [bandwidths]
+    sigmas = sorted((_validate.positive("bandwidths", sigma) for sigma in sigmas), reverse=True)
+    if not sigmas:
+        raise ValueError("bandwidths must hold one number at least, got none")
+    return sigmas
+
+
+def _generator(generator: torch.Generator | None) -> None:
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator must be a torch.Generator, for nothing is random unseen, got {generator!r}")
+
+
+def _scaled(samples: list[torch.Tensor], sigmas: list[float]) -> tuple[torch.Tensor, list[float]]:
+    """All rows, one below the other, moved and scaled so that kernel r is exp(-rates[r] * squared distance).
+
+    Moved to their mean, because |a|² + |b|² - 2 a·b cancels badly far from the origin; rates[0] is 1.
+    """
+    z = torch.cat(samples)
+    z = z.sub_(z.detach().mean(dim=0)).mul_(1 / (math.sqrt(2) * sigmas[0]))
+    if not (2 * torch.linalg.vector_norm(z.detach()) * (sigmas[0] / sigmas[-1])).square().isfinite():
+        raise ValueError(
+            f"bandwidths must not be so small that distances / σ overflow in {z.dtype}, got {sigmas[-1]}"
+        )
+    return z, [(sigmas[0] / sigma) ** 2 for sigma in sigmas]
+
+
+# -- the estimators, on rows from _scaled
+
+
+def _linear(x: torch.Tensor, y: torch.Tensor, rates: list[float]) -> torch.Tensor:
+    half = min(len(x), len(y)) // 2
+    x, x2, y, y2 = x[: 2 * half : 2], x[1 : 2 * half : 2], y[: 2 * half : 2], y[1 : 2 * half : 2]
+
+    def k(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        squared = (a - b).square().sum(dim=1)
+        return sum((-rate * squared).exp() for rate in rates) / len(rates)
+
+    return (k(x, x2) + k(y, y2) - k(x, y2) - k(x2, y)).mean()
+
+
+def _random_features(
+    x: torch.Tensor, y: torch.Tensor, rates: list[float], features: int, generator: torch.Generator
+) -> torch.Tensor:
+    """exp(-r |a - b|²) is the mean of cos(w·(a - b)) = cos w·a cos w·b + sin w·a sin w·b over w from N(0, 2 r)."""
+    device = generator.device
+    rate = torch.tensor(rates, dtype=x.dtype, device=device)
+    rate = rate[torch.randint(len(rates), (features,), generator=generator, device=device)]  # an average: a mixture
+    w = torch.randn(x.shape[1], features, generator=generator, device=device, dtype=x.dtype) * (2 * rate).sqrt()
+    w = w.to(x.device)
+
+    def mean_embedding(sample: torch.Tensor) -> torch.Tensor:
+        waves = (rows @ w for rows in sample.split(TILE))
+        return sum(torch.cat([wave.cos().sum(dim=0), wave.sin().sum(dim=0)]) for wave in waves) / len(sample)
+
+    return (mean_embedding(x) - mean_embedding(y)).square().sum() / features
+
+
+def _weighted_sum(z: torch.Tensor, n: int, rates: list[float], weights: tuple[float, float, float]) -> torch.Tensor:
+    """The sum of weight * k(z[i], z[j]) over i ≠ j; weights for both among the first n rows, one, and none."""
+    if torch.is_grad_enabled() and z.requires_grad:
+        return _SumWithGradient.apply(z, n, rates, weights)
+    return _sum_and_gradient(z, n, rates, weights, want_gradient=False)[0]
+
+
+class _SumWithGradient(torch.autograd.Function):
+    """The gradient of one number is as small as the input, so it is made on the way and no tile is kept or redone."""
+
+    @staticmethod
+    def forward(ctx, z, n, rates, weights):
+        value, gradient = _sum_and_gradient(z, n, rates, weights, want_gradient=True)
+        ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, upstream):
+        return upstream * ctx.saved_tensors[0], None, None, None
+
+
+def _sum_and_gradient(z, n, rates, weights, *, want_gradient):
+    def cut(rows):  # no tile has rows of both samples
+        return [*rows[:n].split(TILE), *rows[n:].split(TILE)]
+
+    gradient = torch.zeros_like(z) if want_gradient else z[:0]
+    chunks, slots, of_x = cut(z), cut(gradient), math.ceil(n / TILE)
+    sums, factors = [], []
+    for i, j, kernel, slope in _tiles(chunks, rates, want_slope=want_gradient):
+        weight = weights[(i >= of_x) + (j >= of_x)]
+        sums.append(kernel.sum())
+        factors.append(weight if i == j else 2 * weight)
+        if want_gradient:  # d|a - b|² = 2 (a - b)·(da - db), and each pair counts twice
+            slope *= 4 * weight
+            slots[i].addcmul_(slope.sum(dim=1, keepdim=True), chunks[i]).addmm_(slope, chunks[j], alpha=-1)
+            if i != j:
+                slots[j].addcmul_(slope.sum(dim=0)[:, None], chunks[j]).addmm_(slope.T, chunks[i], alpha=-1)
+    # in float64, for what is left of these sums is much smaller than they are; on the CPU, for not every GPU has it
+    return (torch.stack(sums).cpu().double() @ torch.tensor(factors, dtype=torch.float64)).to(z), gradient
+
+
+def _split_values(z: torch.Tensor, rates: list[float], splits: torch.Tensor) -> torch.Tensor:
+    """The unbiased MMD² of each split (s, rows of z) of the rows into x (1) and y (0), with as many x in each."""
+    n = int(splits[0].sum())
+    m = len(z) - n
+    chunks, members = z.split(TILE), splits.split(TILE, dim=1)
+    of_row = torch.zeros_like(z[:, 0])
+    parts = of_row.split(TILE)
+    xx = torch.zeros_like(splits[:, 0])
+    for i, j, kernel, _ in _tiles(chunks, rates):
+        xx.add_(((members[i] @ kernel) * members[j]).sum(dim=1), alpha=1 if i == j else 2)
+        parts[i].add_(kernel.sum(dim=1))
+        if i != j:
+            parts[j].add_(kernel.sum(dim=0))
+    xy = splits @ of_row - xx
+    yy = of_row.sum() - 2 * xy - xx
+    return xx / n / (n - 1) + yy / m / (m - 1) - 2 * xy / n / m
+
+
+# -- the kernel matrix, a tile at a time
+
+
+def _tiles(chunks: Sequence[torch.Tensor], rates: list[float], *, want_slope: bool = False) -> Iterator[tuple]:
+    """i, j and _kernel of chunks i <= j: the other half of the matrix is its mirror image. Its diagonal is 0."""
+    pairs = list(combinations_with_replacement(range(len(chunks)), 2))
+    for i, j in tqdm(pairs, leave=False, delay=1, disable=len(pairs) < 100):
+        squared = _squared_distances(chunks[i], chunks[j])
+        if i == j:
+            squared.fill_diagonal_(math.inf)
+        yield i, j, *_kernel(squared, rates, want_slope=want_slope)
+
+
+def _squared_distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    a2, b2 = (torch.linalg.vector_norm(rows, dim=1).square() for rows in (a, b))
+    return torch.addmm(b2, a, b.T, alpha=-2).add_(a2[:, None]).clamp_(min=0)
+
+
+def _kernel(squared: torch.Tensor, rates: list[float], *, want_slope: bool = False) -> tuple:
+    """The average of exp(-rate * squared) over rates, and its derivative by squared if wanted."""
+    kernel = torch.zeros_like(squared)
+    slope = torch.zeros_like(squared) if want_slope else None
+    for rate, squarings in zip(rates, _squarings(rates, torch.finfo(squared.dtype).eps), strict=True):
+        if squarings is None:
+            power = (squared * -rate).exp_()
+        else:
+            for _ in range(squarings):
+                power.square_()
+        kernel.add_(power, alpha=1 / len(rates))
+        if want_slope:
+            slope.add_(power, alpha=-rate / len(rates))
+    return kernel, slope
+
+
+def _squarings(rates: list[float], eps: float) -> list[int | None]:
+    """How often to square each kernel to get the next: exp(-2 r) = exp(-r)². None: take a new exponential.
+
+    One exponential serves 8 squarings at most, because each doubles its relative error.
+    """
+    plan, used = [None], 0
+    for before, rate in pairwise(rates):
+        doublings = math.log2(rate / before)
+        whole = round(doublings)
+        fits = abs(doublings - whole) <= 8 * eps and whole <= 2 and used + whole <= 8
+        plan.append(whole if fits else None)
+        used = used + whole if fits else 0
+    return plan
