@@ -2,11 +2,11 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+import results
 import torch
 from lessons import lesson
 from nbclient import NotebookClient
@@ -60,12 +60,14 @@ def test_a_fixed_temperature_stays_fixed():
 
 
 def test_a_stored_result_of_lesson_03_can_be_measured_again():
-    sys.path.insert(0, str(ROOT / "tools"))
-    import results
-
     again = results.one_emoji_run(0, *results.emoji_inputs())
     for method, value in report.stored("03_clip")["emoji"][0].items():
         assert again[method] == pytest.approx(value, abs=0.03), method  # other processors round differently
+
+
+def test_a_stored_short_run_of_lesson_03_can_be_measured_again():
+    again = results.one_numbers_run(1, steps=90, **results.SHORT["fixed at 1"])["seen"]
+    assert again == pytest.approx(report.stored("03_clip")["short"][1]["fixed at 1"], abs=0.03)
 
 
 def test_the_floors_hold_in_every_stored_run():

@@ -25,11 +25,16 @@ def test_lesson_03_trains_a_clip_and_its_widgets_move(browser, lab):
     play = notebook.page.locator(".xlib-panel").first
     play.scroll_into_view_if_needed()
     picture = play.locator("img")
-    before, said = picture.get_attribute("srcset"), picture.get_attribute("alt")
-    play.get_by_role("slider").first.focus()
-    notebook.page.keyboard.press("ArrowRight")
-    until(lambda: notebook.kernel("batch.temperature") == 0.1, "the temperature moves")
-    until(lambda: picture.get_attribute("srcset") != before, "the panel's picture follows")
-    until(lambda: picture.get_attribute("alt") != said, "and so do its words")
+    for slider, key, expression, value in (
+        (0, "ArrowRight", "batch.temperature", 0.1),
+        (1, "ArrowRight", "batch.size", 13),
+        (1, "End", "batch.size", 78),
+    ):
+        before, said = picture.get_attribute("srcset"), picture.get_attribute("alt")
+        play.get_by_role("slider").nth(slider).focus()
+        notebook.page.keyboard.press(key)
+        until(lambda: notebook.kernel(expression) == value, f"{expression} becomes {value}")  # noqa: B023
+        until(lambda: picture.get_attribute("srcset") != before, "the panel's picture follows")  # noqa: B023
+        until(lambda: picture.get_attribute("alt") != said, "and so do its words")  # noqa: B023
     notebook.clean()
     notebook.close()
