@@ -4,63 +4,57 @@
 
 const REST = 600; // milliseconds
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
-const PADDING = 8; // CSS pixels of white around the picture
-// The picture is made for dense screens: two pixels of the file to one of the page. Matplotlib's ink is dark, so its
-// card is white, and the rings, black with a white edge, look the same in every theme.
-const STYLE = `
-  .xlib-card { position: relative; display: inline-block; max-width: 100%; }
-  .xlib-card img { display: block; box-sizing: border-box; max-width: 100%; height: auto; padding: ${PADDING}px;
-    border-radius: 6px; color: black; background: white; }
-  .xlib-card [role=application] { position: absolute; inset: ${PADDING}px; pointer-events: none; }
-  .xlib-card [role=status] { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-  .xlib-card button { position: absolute; width: 26px; height: 26px; margin: -13px; padding: 0; border-radius: 50%;
-    box-sizing: border-box; border: 2px solid black; box-shadow: 0 0 0 2px white, inset 0 0 0 1px white; opacity: 0;
-    background: none; cursor: grab; pointer-events: auto; touch-action: none; user-select: none; }
-  .xlib-card:hover button { opacity: 0.35; }
-  @media (hover: none) { .xlib-card button { opacity: 0.35; } }
-  .xlib-card button:is(:hover, :focus, :active) { opacity: 1; z-index: 1; }
-  .xlib-card button:focus-visible { outline: 3px solid #0072b2; outline-offset: 2px; }
-  .xlib-card button:active { cursor: grabbing; }`;
+// Matplotlib's ink is dark: on a white card it looks the same in every theme, as do black rings with a white edge.
+// JupyterLab would take the arrow keys, were its shortcuts not suppressed.
+const MARKUP = `<style>
+    .xlib-card { position: relative; display: inline-block; max-width: 100%; }
+    .xlib-card img { display: block; box-sizing: border-box; max-width: 100%; height: auto; padding: 8px;
+      border-radius: 6px; color: black; background: white; }
+    .xlib-card [role=application] { position: absolute; inset: 8px; pointer-events: none; }
+    .xlib-card [role=status] { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+    .xlib-card button { position: absolute; width: 26px; height: 26px; margin: -13px; padding: 0; border-radius: 50%;
+      box-sizing: border-box; border: 2px solid black; box-shadow: 0 0 0 2px white, inset 0 0 0 1px white; opacity: 0;
+      background: none; cursor: grab; pointer-events: auto; touch-action: none; user-select: none; }
+    .xlib-card:hover button { opacity: 0.35; }
+    @media (hover: none) { .xlib-card button { opacity: 0.35; } }
+    .xlib-card button:is(:hover, :focus, :active) { opacity: 1; z-index: 1; }
+    .xlib-card button:focus-visible { outline: 3px solid #0072b2; outline-offset: 2px; }
+    .xlib-card button:active { cursor: grabbing; }
+  </style><div class="xlib-card"><img><div role="status"></div>
+    <div role="application" aria-label="points to move" data-lm-suppress-shortcuts="true" hidden></div></div>`;
 
-function make(tag, parent, attributes = {}) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  parent.append(node);
-  return node;
+const clip = (v, a, b) => Math.min(Math.max(v, Math.min(a, b)), Math.max(a, b));
+
+/** A number with as many decimals as show a hundredth of the axis. */
+function written(v, low, high) {
+  const digits = clip(Math.ceil(-Math.log10(Math.abs(high - low) / 100)), 0, 20);
+  return (+v.toFixed(digits) || 0).toFixed(digits).replace("-", "−"); // never minus zero
 }
 
 /** A button on each point. One message at a time is under way; of what is asked for meanwhile, the last is kept. */
-function movable(model, card) {
-  // JupyterLab takes the arrow keys unless it is told not to.
-  const layer = make("div", card, { role: "application", "aria-label": "points to move", "data-lm-suppress-shortcuts": "true" });
-  layer.hidden = true; // until a kernel has answered: a page without one has nothing to drag
-  const asked = new Map(); // point -> [x, y] it is dragged to, until the model's own is known
-  const unsent = new Set();
-  let [held, settling, underway] = [-1, true, 0];
-
-  const clip = (v, a, b) => Math.min(Math.max(v, Math.min(a, b)), Math.max(a, b));
-  const position = (i) => asked.get(i) ?? model.get("points")[i].slice(1);
-  const centre = (i) => model.get("frame").map(([from, to, low, high], k) =>
-    from + ((clip(position(i)[k], low, high) - low) / (high - low)) * (to - from)); // as shares of the picture
-  const digits = (range) => clip(Math.ceil(-Math.log10(Math.abs(range) / 100)), 0, 20); // that show a hundredth of it
-  const written = (v, [, , low, high]) =>
-    (+v.toFixed(digits(high - low)) || 0).toFixed(digits(high - low)).replace("-", "−");
+function movable(model, layer) {
+  const asked = new Map(); // point -> where it was put here, until the model's own place is known
+  const unsent = new Set(); // those of them that no message holds yet
+  let [held, settle, underway] = [-1, true, 0]; // the first message asks whether there is a kernel: see `changed`
+  const at = (i) => asked.get(i) ?? model.get("points")[i].slice(1);
+  const axes = (f) => model.get("frame").map(([from, to, low, high], k) => f(k, low, high - low, from, to - from));
+  const shares = (i) => axes((k, low, range, from, span) => // of the picture, from the left and from the top
+    from + ((clip(at(i)[k], low, low + range) - low) / range) * span);
 
   function place() {
-    const frame = model.get("frame");
     buttons.forEach((button, i) => {
-      [button.style.left, button.style.top] = centre(i).map((share) => `${100 * share}%`);
-      const xy = position(i).map((v, k) => written(v, frame[k]));
-      button.setAttribute("aria-label", `${model.get("points")[i][0]} at (${xy.join(", ")})`);
+      [button.style.left, button.style.top] = shares(i).map((share) => `${100 * share}%`);
+      const where = axes((k, low, range) => written(at(i)[k], low, low + range));
+      button.setAttribute("aria-label", `${model.get("points")[i][0]} at (${where.join(", ")})`);
     });
   }
 
   function send() {
-    if (underway || !(unsent.size || settling)) return;
+    if (underway || !(unsent.size || settle)) return;
     underway = Math.random();
     model.send({ stamp: underway, held: held >= 0, moves: [...unsent].map((i) => [i, ...asked.get(i)]) });
     unsent.clear();
-    settling = false;
+    settle = false;
   }
 
   function ask(i, xy, holding) {
@@ -71,14 +65,10 @@ function movable(model, card) {
     send();
   }
 
-  function release(i) {
-    if (held === i) [held, settling] = [-1, true];
-    send();
-  }
-
   function changed() {
     if (model.get("answered") === underway) {
-      [layer.hidden, underway] = [false, 0];
+      underway = 0;
+      layer.hidden = false; // a page without a kernel has nothing to drag
       for (const i of asked.keys()) if (i !== held && !unsent.has(i)) asked.delete(i);
       send();
     }
@@ -86,50 +76,53 @@ function movable(model, card) {
   }
 
   const buttons = model.get("points").map((_, i) => {
-    const button = make("button", layer, { type: "button", "aria-roledescription": "point" });
+    const button = layer.appendChild(document.createElement("button"));
+    const pointer = ({ clientX, clientY }, { left, top, width, height } = layer.getBoundingClientRect()) =>
+      [(clientX - left) / width, (clientY - top) / height];
     let grip; // from the ring's centre to the pointer, so that it does not jump when it is taken
-    const shares = (event) => {
-      const box = layer.getBoundingClientRect();
-      return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    const on = {
+      pointerdown(event) {
+        if (event.button) return;
+        button.focus();
+        button.setPointerCapture(event.pointerId);
+        grip = pointer(event).map((share, k) => share - shares(i)[k]);
+      },
+      pointermove(event) {
+        if (!button.hasPointerCapture(event.pointerId)) return;
+        const to = pointer(event);
+        ask(i, axes((k, low, range, from, span) => low + ((to[k] - grip[k] - from) / span) * range), true);
+      },
+      keydown(event) {
+        if (!ARROWS[event.key] || event.ctrlKey || event.altKey || event.metaKey) return;
+        event.preventDefault();
+        event.stopPropagation();
+        const step = event.shiftKey ? 1 / 10 : 1 / 50;
+        ask(i, axes((k, low, range) => at(i)[k] + ARROWS[event.key][k] * step * range), event.repeat);
+      },
     };
-    button.addEventListener("pointerdown", (event) => {
-      if (event.button) return;
-      button.focus();
-      button.setPointerCapture(event.pointerId);
-      const at = centre(i);
-      grip = shares(event).map((share, k) => share - at[k]);
-    });
-    button.addEventListener("pointermove", (event) => {
-      if (!button.hasPointerCapture(event.pointerId)) return;
-      const to = shares(event);
-      ask(i, model.get("frame").map(([from, end, low, high], k) =>
-        low + ((to[k] - grip[k] - from) / (end - from)) * (high - low)), true);
-    });
-    button.addEventListener("keydown", (event) => {
-      if (!ARROWS[event.key] || event.ctrlKey || event.altKey || event.metaKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      const [xy, step] = [position(i), event.shiftKey ? 1 / 10 : 1 / 50];
-      ask(i, model.get("frame").map(([, , low, high], k) => xy[k] + ARROWS[event.key][k] * step * (high - low)), event.repeat);
-    });
-    for (const end of ["lostpointercapture", "keyup", "blur"]) button.addEventListener(end, () => release(i));
+    on.lostpointercapture = on.keyup = on.blur = () => {
+      if (held !== i) return;
+      [held, settle] = [-1, true];
+      send();
+    };
+    for (const [type, listener] of Object.entries(on)) button.addEventListener(type, listener);
+    button.type = "button";
+    button.setAttribute("aria-roledescription", "point");
     return button;
   });
-  place();
   send();
   return changed;
 }
 
 function render({ model, el }) {
-  make("style", el).textContent = STYLE;
-  const card = make("div", el, { class: "xlib-card" });
-  const [picture, spoken] = [make("img", card), make("div", card, { role: "status" })];
-  const moved = model.get("points").length ? movable(model, card) : () => {};
+  el.innerHTML = MARKUP; // constant: no data in here
+  const [picture, spoken, layer] = el.lastChild.children;
+  const moved = model.get("points").length ? movable(model, layer) : () => {};
   let timer;
 
   function show() {
     const { width, height } = picture.getBoundingClientRect();
-    picture.srcset = model.get("png") && `data:image/png;base64,${model.get("png")} 2x`;
+    picture.srcset = model.get("png") && `data:image/png;base64,${model.get("png")} 2x`; // for dense screens
     // Where there is none, words take its place, of the same size: the rings stay where they are.
     picture.style.cssText = model.get("png") || !width ? "" : `width: ${width}px; height: ${height}px;`;
   }

@@ -63,7 +63,7 @@ class Panel(widgets.VBox):
             self._layout = [axes.get_position(original=True) for axes in figure.axes]
             frame = _frame(figure) if self._handles else []
             out = io.BytesIO()
-            Image.fromarray(np.asarray(canvas.buffer_rgba())).save(out, "png", compress_level=1)
+            Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(out, "png", compress_level=1)
             png, alt = base64.b64encode(out.getvalue()).decode(), words
         except Exception as error:
             alt += f" {type(error).__name__}: {error}"
