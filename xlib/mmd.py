@@ -24,11 +24,13 @@ from tqdm.auto import tqdm
 
 from xlib import _validate
 
+Bandwidths = float | Iterable[float] | torch.Tensor | None
+
 LADDER = tuple(
     2 ** (step / 2) for step in (-2, -1, 0, 1, 2)
 )  # times the median bandwidth: what bandwidths=None means
 MEDIAN_ROWS = 2048  # up to here the median is over all pairs
-TILE = 1024  # rows and columns of the kernel matrix that are in memory at a time
+TILE = 768  # rows and columns of the kernel matrix that are in memory at a time
 SPLITS = 2**24  # entries of the table of permutations that are in memory at a time
 
 
@@ -65,7 +67,7 @@ def mmd2(
     x: torch.Tensor,
     y: torch.Tensor,
     *,
-    bandwidths: float | Iterable[float] | torch.Tensor | None = None,
+    bandwidths: Bandwidths = None,
     estimator: str = "unbiased",
     features: int = 1024,
     generator: torch.Generator | None = None,
@@ -126,7 +128,7 @@ def permutation_test(
     x: torch.Tensor,
     y: torch.Tensor,
     *,
-    bandwidths: float | Iterable[float] | torch.Tensor | None = None,
+    bandwidths: Bandwidths = None,
     permutations: int = 999,
     generator: torch.Generator,
 ) -> PermutationTest:
@@ -159,7 +161,8 @@ def permutation_test(
         noise = torch.rand(min(step, permutations - start), len(z), generator=generator, device=generator.device)
         chosen = noise.argsort(dim=1)[:, : len(x)].to(z.device)
         splits = given.new_zeros(noise.shape).scatter_(1, chosen, 1)
-        values.append(_split_values(z, rates, torch.cat([given, splits]) if start == 0 else splits))
+        with torch.autocast(z.device.type, enabled=False):
+            values.append(_split_values(z, rates, torch.cat([given, splits]) if start == 0 else splits))
     values = torch.cat(values)
     statistic, null = values[0], values[1:]
     ties = 16 * torch.finfo(z.dtype).eps  # few rows have few splits: equal ones must not differ by rounding
@@ -172,7 +175,7 @@ def witness(
     x: torch.Tensor,
     y: torch.Tensor,
     *,
-    bandwidths: float | Iterable[float] | torch.Tensor | None,
+    bandwidths: Bandwidths,
 ) -> torch.Tensor:
     """Where do x and y differ? The witness function: mean k(point, x[i]) - mean k(point, y[j]).
 
@@ -188,12 +191,12 @@ def witness(
     _validate.embeddings("points", points, like=x, like_name="x", same="width")
     p, n = len(points), len(x)
     z, rates = _scaled([points.to(x_wide.dtype), x_wide, y_wide], _bandwidths(bandwidths, x_wide, y_wide))
-    values = z.new_zeros(p)
+    values, pads = z.new_zeros(p), _pads(z, len(z))
     with torch.autocast(z.device.type, enabled=False):
         for a, value in zip(z[:p].split(TILE), values.split(TILE), strict=True):
             for sample, weight in ((z[p : p + n], 1 / n), (z[p + n :], -1 / len(y))):
                 for b in sample.split(TILE):
-                    value += weight * _kernel(_squared_distances(a, b), rates)[0].sum(dim=1)
+                    value += weight * _tile(a, b, rates, pads)[0].sum(dim=1)
     return values
 
 
@@ -225,13 +228,11 @@ def _samples(x: torch.Tensor, y: torch.Tensor, *, least: int) -> tuple[torch.Ten
     return x.to(wide), y.to(wide)
 
 
-def _bandwidths(
-    bandwidths: float | Iterable[float] | torch.Tensor | None, x: torch.Tensor, y: torch.Tensor
-) -> list[float]:
+def _bandwidths(bandwidths: Bandwidths, x: torch.Tensor, y: torch.Tensor) -> list[float]:
     """The bandwidths as floats, widest first."""
     if bandwidths is None:
         median = median_bandwidth(x, y).item()
-        return [median * step for step in LADDER]
+        bandwidths = [median * step for step in LADDER]
     if isinstance(bandwidths, torch.Tensor):
         bandwidths = bandwidths.detach().flatten().tolist()
     sigmas = bandwidths if isinstance(bandwidths, Iterable) else [bandwidths]
@@ -355,27 +356,42 @@ def _split_values(z: torch.Tensor, rates: list[float], splits: torch.Tensor) -> 
 
 
 def _tiles(chunks: Sequence[torch.Tensor], rates: list[float], *, want_slope: bool = False) -> Iterator[tuple]:
-    """i, j and _kernel of chunks i <= j: the other half of the matrix is its mirror image. Its diagonal is 0."""
+    """i, j and _tile of chunks i <= j: the other half of the matrix is its mirror image. Its diagonal is 0."""
     pairs = list(combinations_with_replacement(range(len(chunks)), 2))
-    for i, j in tqdm(pairs, leave=False, delay=1, disable=len(pairs) < 100):
-        squared = _squared_distances(chunks[i], chunks[j])
-        if i == j:
-            squared.fill_diagonal_(math.inf)
-        yield i, j, *_kernel(squared, rates, want_slope=want_slope)
+    pads = _pads(chunks[0], max(map(len, chunks)))
+    for i, j in tqdm(pairs, leave=False, delay=1, disable=len(pairs) < 200):
+        yield i, j, *_tile(chunks[i], chunks[j], rates, pads, same=i == j, want_slope=want_slope)
 
 
-def _squared_distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def _pads(like: torch.Tensor, rows: int) -> torch.Tensor:
+    """Room for one tile's work, taken once: getting fresh memory for each costs more than it, and leaves holes."""
+    return like.new_empty(4, min(rows, TILE) ** 2)
+
+
+def _tile(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    rates: list[float],
+    pads: torch.Tensor,
+    *,
+    same: bool = False,
+    want_slope: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The average of exp(-rate * |a[i] - b[j]|²) over rates, and, if wanted, its derivative by the squared distance.
+
+    Both lie in `pads`, until the next tile. `same`: a is b, and a point and itself are no pair.
+    """
+    size = len(a) * len(b)
+    squared, power, kernel, slope = (pad[:size].view(len(a), len(b)) for pad in pads)
     a2, b2 = (torch.linalg.vector_norm(rows, dim=1).square() for rows in (a, b))
-    return torch.addmm(b2, a, b.T, alpha=-2).add_(a2[:, None]).clamp_(min=0)
-
-
-def _kernel(squared: torch.Tensor, rates: list[float], *, want_slope: bool = False) -> tuple:
-    """The average of exp(-rate * squared) over rates, and its derivative by squared if wanted."""
-    kernel = torch.zeros_like(squared)
-    slope = torch.zeros_like(squared) if want_slope else None
+    torch.addmm(b2, a, b.T, alpha=-2, out=squared).add_(a2[:, None]).clamp_(min=0)
+    if same:
+        squared.fill_diagonal_(math.inf)
+    kernel.zero_()
+    slope[: len(a) * want_slope].zero_()
     for rate, squarings in zip(rates, _squarings(rates, torch.finfo(squared.dtype).eps), strict=True):
         if squarings is None:
-            power = (squared * -rate).exp_()
+            torch.mul(squared, -rate, out=power).exp_()
         else:
             for _ in range(squarings):
                 power.square_()
