@@ -5,7 +5,7 @@
 const REST = 600; // milliseconds
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
 // Matplotlib's ink is dark: on a white card it looks the same in every theme, as do black rings with a white edge.
-// JupyterLab would take the arrow keys, were its shortcuts not suppressed.
+// JupyterLab would take the arrow keys, were its shortcuts not suppressed; the browser would drag the image itself.
 const MARKUP = `<style>
     .xlib-card { position: relative; display: inline-block; max-width: 100%; }
     .xlib-card img { display: block; box-sizing: border-box; max-width: 100%; height: auto; padding: 8px;
@@ -20,7 +20,7 @@ const MARKUP = `<style>
     .xlib-card button:is(:hover, :focus, :active) { opacity: 1; z-index: 1; }
     .xlib-card button:focus-visible { outline: 3px solid #0072b2; outline-offset: 2px; }
     .xlib-card button:active { cursor: grabbing; }
-  </style><div class="xlib-card"><img><div role="status"></div>
+  </style><div class="xlib-card"><img draggable="false"><div role="status"></div>
     <div role="application" aria-label="points to move" data-lm-suppress-shortcuts="true" hidden></div></div>`;
 
 const clip = (v, a, b) => Math.min(Math.max(v, Math.min(a, b)), Math.max(a, b));
