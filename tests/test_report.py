@@ -1,6 +1,9 @@
-"""Claims that can fail, and intervals over runs, against scipy."""
+"""Claims that can fail, intervals over runs against scipy, and runs over seeds that are kept and taken up again."""
 
+import functools
+import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -9,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlib.report import ClaimFailed, claim, interval
+from xlib import report
+from xlib.report import ClaimFailed, claim, interval, run_seeds
 
 few = settings(deadline=None, max_examples=25)
 
@@ -149,3 +153,128 @@ def test_interval_covers_the_mean_as_often_as_it_says():
 def test_interval_names_what_is_wrong(values, options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         interval(values, **options)
+
+
+# -- runs over several seeds
+
+
+def measure(seed, *, scale=1.0):
+    """Importable, as parallel processes need it. Says where it ran, and on how many threads."""
+    value = torch.rand(1, generator=torch.Generator().manual_seed(seed)).item()
+    omp = float(os.environ.get("OPENBLAS_NUM_THREADS", "0"))
+    return {"value": scale * value, "process": os.getpid(), "threads": torch.get_num_threads(), "omp": omp}
+
+
+def refuse_seed_2(seed):
+    if seed == 2:
+        raise LookupError("no such thing")
+    return {"value": seed}
+
+
+def never(seed):
+    raise AssertionError("nothing is left to run")
+
+
+def test_runs_in_parallel_are_those_in_one_process_and_use_one_thread(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    torch_threads = torch.get_num_threads()
+    jobs = {"plain": measure, "scaled": functools.partial(measure, scale=3.0)}
+    tables = run_seeds(jobs, [4, 0, 7], processes=2)
+    assert list(tables) == ["plain", "scaled"]
+    for name, scale in (("plain", 1.0), ("scaled", 3.0)):
+        assert [row["seed"] for row in tables[name]] == [4, 0, 7]
+        assert [row["value"] for row in tables[name]] == [scale * measure(seed)["value"] for seed in (4, 0, 7)]
+        assert {(row["threads"], row["omp"]) for row in tables[name]} == {(1, 1)}
+        assert os.getpid() not in {row["process"] for row in tables[name]}
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+    alone = run_seeds(measure, [4, 0, 7], processes=1)
+    assert [row["value"] for row in alone] == [row["value"] for row in tables["plain"]]
+    assert {(row["process"], row["threads"]) for row in alone} == {(os.getpid(), 1)}
+    assert torch.get_num_threads() == torch_threads
+
+
+def test_what_is_done_is_kept_when_a_run_fails_and_only_the_rest_is_run_again(tmp_path):
+    file, settings = tmp_path / "new" / "runs.json", {"steps": (1, 2), "what": "中"}
+    with pytest.raises(RuntimeError, match=r"^runs, seed 2: LookupError: no such thing") as failed:
+        run_seeds(refuse_seed_2, [0, 1, 2, 3], file=file, settings=settings, processes=1)
+    assert isinstance(failed.value.__cause__, LookupError)
+    kept = json.loads(file.read_text("utf-8"))
+    assert kept["runs"] == [{"seed": 0, "value": 0.0}, {"seed": 1, "value": 1.0}]
+    assert kept["settings"] == {"steps": [1, 2], "what": "中"}
+    assert kept["versions"]["torch"] == torch.__version__.split("+")[0]
+    asked = []
+    rows = run_seeds(
+        lambda seed: asked.append(seed) or {"value": 10}, [3, 2, 1], file=file, settings=settings, processes=1
+    )
+    assert asked == [3, 2]
+    assert [(row["seed"], row["value"]) for row in rows] == [(3, 10), (2, 10), (1, 1)]
+    assert [row["seed"] for row in json.loads(file.read_text("utf-8"))["runs"]] == [0, 1, 2, 3]
+    assert os.listdir(file.parent) == ["runs.json"]
+    assert run_seeds(never, [0, 3], file=file, settings=settings, processes=1) == [
+        {"seed": 0, "value": 0.0},
+        {"seed": 3, "value": 10.0},
+    ]
+
+
+def test_a_failure_in_another_process_is_named_too():
+    with pytest.raises(RuntimeError, match=r"^runs, seed 2: LookupError: no such thing"):
+        run_seeds(refuse_seed_2, [1, 2], processes=2)
+
+
+def test_a_file_takes_another_name_and_stays_whole_when_writing_fails(tmp_path, monkeypatch):
+    file = tmp_path / "runs.json"
+    run_seeds({"a": refuse_seed_2}, [0], file=file, settings={}, processes=1)
+    run_seeds({"b": refuse_seed_2}, [1], file=file, settings={}, processes=1)
+    before = file.read_text("utf-8")
+    assert {name: len(json.loads(before)[name]) for name in ("a", "b")} == {"a": 1, "b": 1}
+
+    def full(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(report.os, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        run_seeds({"b": refuse_seed_2}, [3], file=file, settings={}, processes=1)
+    assert file.read_text("utf-8") == before
+
+
+def test_other_settings_or_versions_are_never_mixed(tmp_path, monkeypatch):
+    file = tmp_path / "runs.json"
+    run_seeds(refuse_seed_2, [0], file=file, settings={"steps": 1}, processes=1)
+    before = file.read_text("utf-8")
+    with pytest.raises(ValueError, match=r"made with the settings {'steps': 1}, not {'steps': 2}; delete it"):
+        run_seeds(never, [0], file=file, settings={"steps": 2}, processes=1)
+    monkeypatch.setattr(report, "_versions", lambda: {"python": "3", "torch": "0.1"})
+    assert len(run_seeds(never, [0], file=file, settings={"steps": 1}, processes=1)) == 1  # to read is always fine
+    with pytest.raises(ValueError, match=r"was made with .*, and this is .*'torch': '0.1'.*delete it"):
+        run_seeds(never, [0, 1], file=file, settings={"steps": 1}, processes=1)
+    assert file.read_text("utf-8") == before
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"settings": {}, "versions": {}, "runs": [{"value": 1}]}'])
+def test_a_file_that_holds_no_runs_is_named_and_left_alone(tmp_path, text):
+    file = tmp_path / "runs.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"runs\.json holds no runs .*delete it"):
+        run_seeds(never, [0], file=file, settings={}, processes=1)
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((measure, []), {}, ValueError, r"seeds must hold at least one, each once, got \[\]"),
+        ((measure, [1, 1]), {}, ValueError, "seeds must hold at least one, each once"),
+        ((measure, [0.5]), {}, TypeError, "seeds must be a whole number"),
+        ((measure, [-1]), {}, ValueError, "seeds must be at least 0"),
+        (({}, [0]), {}, ValueError, "one_run must have names"),
+        (({"settings": measure}, [0]), {}, ValueError, "one_run must have names, none of them 'settings'"),
+        ((measure, [0]), {"file": "never_written.json"}, ValueError, "settings must say"),
+        ((measure, [0]), {"processes": 0}, ValueError, "processes must be at least 1"),
+        ((lambda seed: {"value": math.nan}, [0]), {}, RuntimeError, "runs, seed 0: ValueError: one_run must return"),
+        ((lambda seed: {}, [0]), {}, RuntimeError, "runs, seed 0: ValueError: one_run must return finite numbers"),
+        ((lambda seed: {"seed": 1}, [0]), {}, RuntimeError, "runs, seed 0: ValueError: one_run must return"),
+    ],
+)
+def test_run_seeds_names_what_is_wrong(arguments, options, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        run_seeds(*arguments, **{"processes": 1, **options})

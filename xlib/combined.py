@@ -68,6 +68,8 @@ def combined_loss(
     for name, rows in given.items():
         _validate.embeddings(name, rows)
         _check_labels(domain_labels, rows, name)
+    if domain_logits is not None and domain_logits.shape[1] != 2:
+        raise ValueError(f"domain_logits must have 2 columns, one a domain, got shape {tuple(domain_logits.shape)}")
     if not given and domain_labels is not None:
         raise ValueError("domain_labels were given, but neither domain_logits nor features to use them with")
     terms = {"contrastive": info_nce(za, zb, logit_scale=logit_scale)}

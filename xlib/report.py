@@ -187,7 +187,8 @@ def _finished(runs: dict, jobs: list[tuple[str, int]], processes: int) -> Iterat
             results = ((job, functools.partial(_measure, runs[job[0]], job[1])) for job in jobs)
         else:
             # Spawned, not forked: a fork of a process in which torch has threads may hang.
-            pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+            spawn = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(processes, spawn, initializer=torch.set_flush_denormal, initargs=(True,))
             stack.callback(pool.shutdown, cancel_futures=True)
             with _environment(ONE_THREAD):  # inherited at the first submit, which starts all processes
                 futures = {pool.submit(_measure, runs[name], seed): (name, seed) for name, seed in jobs}
@@ -205,7 +206,6 @@ def _measure(one_run: Callable[[int], dict[str, float]], seed: int) -> dict[str,
     """One run on one thread, whose numbers do not depend on how many cores there are."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
     try:
         row = {name: float(value) for name, value in one_run(seed).items()}
     finally:

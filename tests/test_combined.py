@@ -1,0 +1,185 @@
+"""The combined loss: its terms against their sources, and its gradient against a minimax with two optimisers."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.testing import assert_close
+
+from xlib import training
+from xlib.combined import combined_loss
+from xlib.contrastive import LogitScale, info_nce
+from xlib.dann import domain_loss, grad_reverse
+from xlib.mmd import mmd2
+
+few = settings(deadline=None, max_examples=25)
+
+
+def normal(seed, *shape, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def inputs(seed, n, m, k):
+    """za, zb, domain_logits, domain_labels and features: n pairs; m source rows and k target rows, shuffled."""
+    labels = torch.tensor([0] * m + [1] * k)[torch.randperm(m + k, generator=torch.Generator().manual_seed(seed))]
+    z = F.normalize(normal(seed, 2, n, 5), dim=2)
+    return z[0], z[1], normal(seed + 1, m + k, 2), labels, normal(seed + 2, m + k, 4)
+
+
+@few
+@given(st.integers(0, 2**31), st.integers(1, 5), st.integers(2, 5), st.integers(2, 5), st.floats(0, 3))
+def test_the_terms_are_what_they_are_called(seed, n, m, k, coeff):
+    za, zb, logits, labels, features = inputs(seed, n, m, k)
+    terms = combined_loss(za, zb, logits, labels, logit_scale=7.0, features=features, mmd_coeff=coeff)
+    assert list(terms) == ["contrastive", "domain", "mmd"]
+    table = 7 * za @ zb.T
+    truth = torch.arange(n)
+    assert_close(terms["contrastive"], (F.cross_entropy(table, truth) + F.cross_entropy(table.T, truth)) / 2)
+    by_domain = [F.cross_entropy(logits[labels == d], labels[labels == d]) for d in (0, 1)]
+    assert_close(terms["domain"], sum(by_domain) / 2)  # weight 1, and each domain one half
+    assert_close(terms["mmd"], coeff * mmd2(features[labels == 0], features[labels == 1]))
+
+
+def test_what_is_not_given_is_left_out():
+    za, zb, logits, labels, features = inputs(0, 4, 3, 5)
+    assert list(combined_loss(za, zb, logit_scale=1.0)) == ["contrastive"]
+    assert list(combined_loss(za, zb, logits, labels, logit_scale=1.0)) == ["contrastive", "domain"]
+    alone = combined_loss(za, zb, domain_labels=labels, logit_scale=1.0, features=features)
+    assert list(alone) == ["contrastive", "mmd"]
+    assert_close(alone["mmd"], mmd2(features[labels == 0], features[labels == 1]))  # a weight of 1 if nothing is said
+    off = combined_loss(za, zb, domain_labels=labels, logit_scale=1.0, features=features, mmd_coeff=0)
+    assert off["mmd"] == 0  # there, so that the history of a ramp has the same names from its first step
+
+
+def networks():
+    torch.manual_seed(0)
+    nets = {"image": nn.Linear(6, 5), "project": nn.Linear(5, 3), "text": nn.Linear(4, 3), "scale": LogitScale()}
+    return nn.ModuleDict({**nets, "domain": nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 2))}).double()
+
+
+def ours(nets, images, captions, labels, *, coeff, mmd_coeff):
+    n = len(captions)
+    features = nets["image"](images)
+    return combined_loss(
+        F.normalize(nets["project"](features[:n]), dim=1),
+        F.normalize(nets["text"](captions), dim=1),
+        nets["domain"](grad_reverse(features, coeff)),
+        labels,
+        logit_scale=nets["scale"](),
+        features=features,
+        mmd_coeff=mmd_coeff,
+    )
+
+
+@pytest.mark.parametrize("coeff", [0.0, 0.3, 2.0])
+@pytest.mark.parametrize("mmd_coeff", [0.0, 1.5])
+def test_one_optimiser_does_what_a_minimax_with_two_does(coeff, mmd_coeff):
+    """By hand, without reversal: encoders descend InfoNCE - λ · domain + μ · MMD², the head descends domain."""
+    one, two = networks(), networks()
+    head = list(two["domain"].parameters())
+    encoders = [p for name, p in two.named_parameters() if not name.startswith("domain")]
+    single = torch.optim.SGD(one.parameters(), lr=0.1)
+    down, up = torch.optim.SGD(encoders, lr=0.1), torch.optim.SGD(head, lr=0.1)
+    images, captions, labels = normal(1, 9, 6), normal(2, 4, 4), torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1])
+    for _ in range(5):
+        single.zero_grad()
+        sum(ours(one, images, captions, labels, coeff=coeff, mmd_coeff=mmd_coeff).values()).backward()
+        single.step()
+
+        features = two["image"](images)
+        za, zb = F.normalize(two["project"](features[:4]), dim=1), F.normalize(two["text"](captions), dim=1)
+        logits = two["domain"](features)
+        domain = domain_loss(logits[:4], logits[4:])
+        task = info_nce(za, zb, logit_scale=two["scale"]()) + mmd_coeff * mmd2(features[:4], features[4:])
+        for_encoders = torch.autograd.grad(task - coeff * domain, encoders, retain_graph=True)
+        for_head = torch.autograd.grad(domain, head)
+        for parameters, gradients in ((encoders, for_encoders), (head, for_head)):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+        down.step()
+        up.step()
+    for (name, p), q in zip(one.named_parameters(), two.parameters(), strict=True):
+        assert_close(p, q, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_the_coefficient_is_applied_once_and_to_the_features_alone():
+    """From λ = 0.5 to λ = 1 the reversed gradient doubles, and the head's stays."""
+    gradients = {}
+    for coeff in (0.0, 0.5, 1.0):
+        nets = networks()
+        images, captions, labels = normal(1, 9, 6), normal(2, 4, 4), torch.tensor([0] * 4 + [1] * 5)
+        sum(ours(nets, images, captions, labels, coeff=coeff, mmd_coeff=0).values()).backward()
+        gradients[coeff] = nets["image"].weight.grad, nets["domain"][0].weight.grad
+    base, half, whole = (gradients[coeff][0] for coeff in (0.0, 0.5, 1.0))
+    assert_close(whole - base, 2 * (half - base))
+    assert (whole - base).abs().max() > 1e-4
+    assert_close(gradients[1.0][1], gradients[0.0][1])
+
+
+def test_the_naive_loss_cannot_tell_a_collapse_from_success_and_this_one_can():
+    za = F.normalize(normal(0, 16, 8), dim=1)
+    collapsed = za[:1].expand(16, 8)
+    assert_close((collapsed * collapsed).sum(1).mean(), (za * za).sum(1).mean())
+    whole = combined_loss(za, za, logit_scale=20.0)["contrastive"]
+    assert combined_loss(collapsed, collapsed, logit_scale=20.0)["contrastive"].item() == pytest.approx(math.log(16))
+    assert whole < 0.5
+
+
+def test_training_lowers_the_terms_and_their_names_are_in_the_history():
+    nets, generator = networks(), torch.Generator().manual_seed(0)
+    hidden = normal(3, 40, 4)
+    images = torch.cat([hidden, hidden + 2]) @ normal(4, 4, 6)  # the target is shifted, and has no captions
+    labels = torch.tensor([0] * 40 + [1] * 40)
+    run = training.fit(
+        nets,
+        lambda step: ours(nets, images, hidden, labels, coeff=0.3, mmd_coeff=1.0),
+        torch.optim.AdamW(nets.parameters(), lr=1e-2),
+        steps=60,
+        generator=generator,
+        after_step=nets["scale"].clamp_,
+    )
+    first, last = run.history[0], run.history[-1]
+    assert last["loss"] == pytest.approx(last["contrastive"] + last["domain"] + last["mmd"], rel=1e-6)
+    assert last["contrastive"] < first["contrastive"] / 2
+    assert last["mmd"] < first["mmd"] / 2
+
+
+def test_16_bits_are_computed_in_32_and_modalities_can_be_the_domains():
+    za, zb, logits, labels, features = (t.bfloat16() if t.is_floating_point() else t for t in inputs(0, 6, 6, 6))
+    terms = combined_loss(za, zb, logits, labels, logit_scale=7.0, features=features)
+    assert {term.dtype for term in terms.values()} == {torch.float32}
+    a, b = normal(0, 6, 4), normal(1, 6, 4)
+    both = torch.tensor([0] * 6 + [1] * 6)
+    apart = combined_loss(a, b, domain_labels=both, logit_scale=1.0, features=torch.cat([a, b + 3]))["mmd"]
+    assert apart > combined_loss(a, b, domain_labels=both, logit_scale=1.0, features=torch.cat([a, b]))["mmd"] + 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"domain_labels": None}, TypeError, "domain_labels must be an int64 tensor.*got NoneType"),
+        ({"domain_labels": torch.zeros(8)}, TypeError, "domain_labels must be an int64 tensor.*got torch.float32"),
+        ({"domain_labels": torch.zeros(8, 1).long()}, ValueError, r"domain_labels must have shape \(8,\).*\(8, 1\)"),
+        ({"domain_labels": torch.arange(7) % 2}, ValueError, r"domain_labels must have shape \(8,\).*domain_logits"),
+        ({"domain_labels": torch.zeros(8).long()}, ValueError, r"domain_labels must hold 0 .* and 1 .*got \[0\]"),
+        ({"domain_labels": torch.arange(8) % 3}, ValueError, r"domain_labels must hold 0 .*got \[0, 1, 2\]"),
+        ({"domain_logits": None, "features": None}, ValueError, "domain_labels were given, but neither"),
+        ({"features": torch.zeros(7, 4)}, ValueError, r"domain_labels must have shape \(7,\), one a row of features"),
+        ({"features": torch.full((8, 4), math.nan)}, ValueError, "features must be finite"),
+        ({"domain_logits": torch.zeros(8)}, ValueError, "domain_logits must be non-empty with shape"),
+        ({"domain_logits": torch.zeros(8, 1)}, ValueError, "domain_logits must have 2 columns"),
+        ({"mmd_coeff": -1}, ValueError, "mmd_coeff must be 0 or above, got -1"),
+        ({"mmd_coeff": math.inf}, ValueError, "mmd_coeff must be a finite number"),
+        ({"logit_scale": 0}, ValueError, "logit_scale must be above 0"),
+        ({"zb": torch.zeros(3, 5)}, ValueError, "zb must have za's shape"),
+    ],
+)
+def test_it_names_what_is_wrong(change, error, message):
+    za, zb, logits, labels, features = inputs(0, 4, 3, 5)
+    arguments = {"za": za, "zb": zb, "domain_logits": logits, "domain_labels": labels, "logit_scale": 1.0}
+    with pytest.raises(error, match=f"^{message}"):
+        combined_loss(**{**arguments, "features": features, **change})
