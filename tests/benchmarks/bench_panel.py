@@ -1,9 +1,10 @@
 """What it takes to redraw a panel's picture, alone and in JupyterLab.
 
-Run as a script: processor time of a redraw, step by step, and the time from a pointer's move to the new picture, taken
-inside the page. The figure is typical of the lessons: 7.2 × 3.6 inches, two axes, ten labelled points, five arrows.
+Run as a script: processor time of a redraw, step by step, and the time from a pointer's move to the new picture,
+taken inside the page. The figure is typical: 7.2 × 3.6 inches, two axes, ten labelled points, five arrows.
 """
 
+import inspect
 import io
 import sys
 import tempfile
@@ -21,9 +22,10 @@ from harness import FLAGS, Lab, Notebook, chromium, missing, until
 
 from xlib.explore.panel import STYLE, panel
 
-MODEL = """
+
 class Points(T.HasTraits):
     xy = T.List([[float(np.cos(k)), float(np.sin(k))] for k in range(10)])
+
 
 def draw(model, figure):
     left, right = figure.subplots(1, 2)
@@ -41,11 +43,10 @@ def draw(model, figure):
     right.set(xlabel="caption", ylabel="image", title="similarities")
     return "Ten points: " + ", ".join(f"{x:.2f} {y:.2f}" for x, y in model.xy)
 
-names = {"xy": [f"point {k}" for k in range(10)]}
-"""
-exec(MODEL)  # the same source here and in the notebook
-CELL = f"import numpy as np\nimport traitlets as T\nfrom xlib.explore.panel import panel\n{MODEL}\n"
-CELL += "panel(Points(), draw, handles=names)"
+
+NAMES = {"xy": [f"point {k}" for k in range(10)]}
+SOURCES = ["import numpy as np\nimport traitlets as T\nfrom xlib.explore.panel import panel\n"]
+SOURCES += [inspect.getsource(Points), inspect.getsource(draw), f"panel(Points(), draw, handles={NAMES})"]
 WATCH = """() => {
   const picture = document.querySelector(".xlib-card img");
   window.took = [];
@@ -75,7 +76,7 @@ def plain(model, **look):
     """The redraw that needs no thought: a constrained layout each time, saved with matplotlib's own settings."""
     with rc_context(STYLE):
         figure = Figure((7.2, 3.6), **look)
-        draw(model, figure)  # noqa: F821
+        draw(model, figure)
         figure.savefig(io.BytesIO(), format="png", dpi=200)
 
 
@@ -86,7 +87,7 @@ def in_the_browser():
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         lab = Lab(Path(folder))
         try:
-            notebook = Notebook(browser, lab, lab.add("bench.ipynb", [CELL])).run_all()
+            notebook = Notebook(browser, lab, lab.add("bench.ipynb", ["\n".join(SOURCES)])).run_all()
             ring, mouse = notebook.page.locator(".xlib-card button").first, notebook.page.mouse
             ring.wait_for()
             box = ring.bounding_box()
@@ -107,8 +108,8 @@ def in_the_browser():
 
 
 def main():
-    model = Points()  # noqa: F821
-    view = panel(model, draw, handles=names)  # noqa: F821
+    model = Points()
+    view = panel(model, draw, handles=NAMES)
     nudge = iter(range(10**6))
 
     def move(held):
@@ -116,7 +117,7 @@ def main():
         view.picture._handle_custom_msg({"stamp": 1.0, "held": held, "moves": [[0, *xy[0]]]}, [])
 
     print("one frame, in ms                                    median  least")
-    print(f"  draw() alone, nothing painted                     {cost(lambda: draw(model, Figure((7.2, 3.6))))}")  # noqa: F821
+    print(f"  draw() alone, nothing painted                     {cost(lambda: draw(model, Figure((7.2, 3.6))))}")
     print(f"  savefig, constrained layout                       {cost(lambda: plain(model, layout='constrained'))}")
     print(f"  savefig, no layout                                {cost(lambda: plain(model))}")
     print(f"  panel, a trait or a slider set                    {cost(lambda: move(False))}")
