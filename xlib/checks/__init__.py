@@ -8,5 +8,16 @@ mistake's numbers, and so the check can name it. One module a lesson, named like
 
 from xlib.checks.clip import clip_loss, fixed_loss, recall_at_k, zero_shot_classifier
 from xlib.checks.engine import Result
+from xlib.checks.space import cosines_without_gap, fixed_similarity, kept_neighbours, uniformity_gradient
 
-__all__ = ["Result", "clip_loss", "fixed_loss", "recall_at_k", "zero_shot_classifier"]
+__all__ = [
+    "Result",
+    "clip_loss",
+    "cosines_without_gap",
+    "fixed_loss",
+    "fixed_similarity",
+    "kept_neighbours",
+    "recall_at_k",
+    "uniformity_gradient",
+    "zero_shot_classifier",
+]
