@@ -26,9 +26,7 @@ from xlib import _validate
 
 Bandwidths = float | Iterable[float] | torch.Tensor | None
 
-LADDER = tuple(
-    2 ** (step / 2) for step in (-2, -1, 0, 1, 2)
-)  # times the median bandwidth: what bandwidths=None means
+LADDER = tuple(2 ** (step / 2) for step in (-2, -1, 0, 1, 2))  # times the median: what bandwidths=None means
 MEDIAN_ROWS = 2048  # up to here the median is over all pairs
 TILE = 768  # rows and columns of the kernel matrix that are in memory at a time
 SPLITS = 2**24  # entries of the table of permutations that are in memory at a time
@@ -50,11 +48,12 @@ def median_bandwidth(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     (arXiv 1707.07269).
     """
     z = torch.cat(_samples(x, y, least=1))
+    scale = z.abs().amax().clamp(min=torch.finfo(z.dtype).tiny)
+    z /= scale  # or else squares of 1e30 overflow
     if len(z) > MEDIAN_ROWS:
         order = torch.linalg.vector_norm(z - z.mean(dim=0), dim=1).argsort()
-        z = z[order[torch.linspace(0, len(z) - 1, MEDIAN_ROWS, device=z.device).round().long()]]
-    scale = z.abs().amax().clamp(min=torch.finfo(z.dtype).tiny)  # or else squares of 1e30 overflow
-    distances = F.pdist(z / scale)
+        z = z[order[torch.arange(MEDIAN_ROWS, device=z.device) * (len(z) - 1) // (MEDIAN_ROWS - 1)]]
+    distances = F.pdist(z)
     lower, upper = (distances.kthvalue((len(distances) + extra) // 2).values for extra in (1, 2))
     if lower == 0:
         raise ValueError(
