@@ -7,6 +7,7 @@ mistake's numbers, and so the check can name it. One module a lesson, named like
 """
 
 from xlib.checks.clip import clip_loss, fixed_loss, recall_at_k, zero_shot_classifier
+from xlib.checks.contrastive import effective_negatives, gradient_za, masked_loss, mended_loss, siglip_loss
 from xlib.checks.engine import Result
 from xlib.checks.space import cosines_without_gap, fixed_similarity, kept_neighbours, uniformity_gradient
 
@@ -14,10 +15,15 @@ __all__ = [
     "Result",
     "clip_loss",
     "cosines_without_gap",
+    "effective_negatives",
     "fixed_loss",
     "fixed_similarity",
+    "gradient_za",
     "kept_neighbours",
+    "masked_loss",
+    "mended_loss",
     "recall_at_k",
+    "siglip_loss",
     "uniformity_gradient",
     "zero_shot_classifier",
 ]
