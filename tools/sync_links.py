@@ -1,9 +1,9 @@
-"""Write the repository's address, the launch links and the measured times wherever they stand.
+"""Write the repository's address, the launch links, the measured times and the glossary wherever they stand.
 
     python tools/sync_links.py [--check]        --check changes nothing, and fails where something is out of step
 
 The address comes from [project.urls] in pyproject.toml and nowhere else; the times come from lesson_times.json, which
-only measure_lessons.py writes. A fork changes one line and runs this.
+only measure_lessons.py writes; the glossary comes from docs/glossary.md. A fork changes one line and runs this.
 """
 
 import json
@@ -33,6 +33,7 @@ ADDRESSES = re.compile(
 )
 TABLE = re.compile(r"(?<=<!-- lessons -->\n).*?(?=<!-- /lessons -->)", re.S)
 EXPECTED = re.compile(r'(\bstart\([^)\n]*minutes=")[^"\n]*')  # the time that a set-up cell prints
+MAP_ROW = re.compile(r"^\| (?:\[)?(\d\d)(?:\]\([^)]*\))? \|", re.M)  # of lesson 00, with a link or without
 TIME, LAUNCH = "**Time on a laptop CPU:**", "**Launch:**"
 
 
@@ -99,6 +100,18 @@ def title_cell(text: str, name: str, root: Path) -> str:
     return set_line(set_line(text, TIME, f"{TIME} {run}"), LAUNCH, f"{LAUNCH} {links}")
 
 
+def glossary_cell(root: Path) -> str:
+    """The cell "glossary" of lesson 00, folded, for it is looked up and not read."""
+    text = (root / "docs" / "glossary.md").read_text("utf-8").strip()
+    return f"<details><summary>Words and symbols of this course</summary>\n\n{text}\n\n</details>"
+
+
+def lesson_link(number: str, folder: Path) -> str:
+    """The number of a lesson, as a link once the lesson is written."""
+    written = next(folder.glob(f"{number}_*.ipynb"), None)
+    return f"[{number}]({written.name})" if written else number
+
+
 def synced_notebook(path: Path, root: Path) -> str:
     notebook = json.loads(path.read_text("utf-8"))
     measured = read_times(root)["lessons"].get(path.stem)
@@ -107,6 +120,10 @@ def synced_notebook(path: Path, root: Path) -> str:
         text = with_address("".join(cell["source"]), repository(root))
         if path.stem in LESSONS:
             text = title_cell(text, path.stem, root) if index == 0 else EXPECTED.sub(rf"\g<1>{time}", text)
+        if cell["id"] == "glossary":
+            text = glossary_cell(root)
+        if cell["id"] == "map":
+            text = MAP_ROW.sub(lambda m: f"| {lesson_link(m[1], path.parent)} |", text)
         cell["source"] = text.splitlines(keepends=True)
     return serialise(notebook)
 
