@@ -119,7 +119,6 @@ def panel(model, draw, *, controls={}, handles={}, title="") -> Panel:  # noqa: 
     for name, names in handles.items():
         if not isinstance(names, list) or not all(isinstance(word, str) and word.strip() for word in names):
             raise TypeError(f"handles[{name!r}] must be a list with the name of each point, got {names!r}")
-    _points(model, handles)
     return Panel(model, draw, controls, handles, title)
 
 
