@@ -1,0 +1,212 @@
+"""The checks of lesson 02 tell right from wrong and name the mistake; what the lesson prints passes them."""
+
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lessons import lesson, parts
+
+from xlib import checks, contrastive
+from xlib.checks import engine
+
+EXERCISES = ["effective_negatives", "gradient_za", "masked_loss", "mended_loss", "siglip_loss"]
+
+
+@pytest.fixture
+def lesson02():
+    return lesson("02_infonce")
+
+
+def check(exercise, answer):
+    return getattr(checks, exercise)(answer)
+
+
+def test_lesson_has_these_exercises(lesson02):
+    assert sorted(lesson02.functions()) == EXERCISES
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_printed_solution_passes(lesson02, exercise, capsys):
+    result = check(exercise, lesson02.solution(exercise))
+    assert result.passed
+    assert capsys.readouterr().out == result.message + "\n"
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_stub_is_reported_not_raised_and_gives_nothing_away(lesson02, exercise):
+    result = check(exercise, lesson02.stub(exercise))
+    assert result.unsolved
+    assert not result.passed
+    assert not any(word in result.message for word in ("dim", "inf:", "divide"))
+
+
+def by_autograd(za, zb, logit_scale):
+    leaf = za.clone().requires_grad_()
+    return torch.autograd.grad(contrastive.info_nce(leaf, zb, logit_scale=logit_scale), leaf)[0]
+
+
+def by_xlib(za, zb, logit_scale, logit_bias):
+    return contrastive.siglip(za, zb, logit_scale=logit_scale, logit_bias=logit_bias)
+
+
+def from_log_softmax(cosines, tau):
+    log_q = torch.log_softmax(cosines[1:] / tau, dim=0)
+    return (-(log_q.exp() * log_q).sum()).exp()
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer"),
+    [("gradient_za", by_autograd), ("siglip_loss", by_xlib), ("effective_negatives", from_log_softmax)],
+)
+def test_other_right_answers_pass(exercise, answer):
+    assert check(exercise, answer).passed
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_cases_are_adversarial_and_mistakes_are_known(exercise):
+    _, cases, mistakes = parts(exercise)
+    titles = {title for title, *_ in cases}
+    assert len(cases) >= 4
+    assert len({says for says, _ in mistakes}) >= 3
+    assert "float64" in titles
+    assert any("one" in title for title in titles)
+
+
+def every_mistake():
+    for exercise in EXERCISES:
+        for number, (says, mistake) in enumerate(parts(exercise)[2]):
+            yield pytest.param(exercise, says, mistake, id=f"{exercise}-{number}")
+
+
+@pytest.mark.parametrize(("exercise", "says", "mistake"), list(every_mistake()))
+def test_every_known_mistake_is_named(exercise, says, mistake):
+    result = check(exercise, mistake)
+    assert not result.passed
+    assert not result.unsolved
+    assert result.message.endswith(says)
+
+
+# The same mistakes as a learner writes them, in other words than the check's own.
+def plain_sigmoid(za, zb, scale, bias):
+    signs = 2 * torch.eye(len(za), dtype=za.dtype) - 1
+    return -torch.sigmoid(signs * (scale * za @ zb.T + bias)).log().sum() / len(za)
+
+
+def mean_of_all(za, zb, scale, bias):
+    targets = torch.eye(len(za), dtype=za.dtype)
+    return F.binary_cross_entropy_with_logits(scale * za @ zb.T + bias, targets)
+
+
+def bias_outside(za, zb, scale, bias):
+    signs = 2 * torch.eye(len(za), dtype=za.dtype) - 1
+    return -F.logsigmoid(signs * (scale * za @ zb.T) + bias).sum() / len(za)
+
+
+def with_the_right_caption(cosines, tau):
+    return torch.special.entr(torch.softmax(cosines / tau, 0)).sum().exp()
+
+
+def in_bits(cosines, tau):
+    return torch.special.entr(torch.softmax(cosines[1:] / tau, 0)).sum() / math.log(2)
+
+
+def naive_log(cosines, tau):
+    q = torch.softmax(cosines[1:] / tau, 0)
+    return (-(q * q.log()).sum()).exp()
+
+
+def in_both(logits):
+    labels = torch.arange(len(logits))
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+def twins_of(captions):
+    return (captions[:, None] == captions) & ~torch.eye(len(captions), dtype=torch.bool)
+
+
+def unmasked(za, zb, captions, scale):
+    return in_both(scale * za @ zb.T)
+
+
+def masked_with_zero(za, zb, captions, scale):
+    return in_both((scale * za @ zb.T).masked_fill(twins_of(captions), 0.0))
+
+
+def masked_with_itself(za, zb, captions, scale):
+    return in_both((scale * za @ zb.T).masked_fill(captions[:, None] == captions, -math.inf))
+
+
+def naive_exp(za, zb, captions, scale):
+    exps = (scale * za @ zb.T).exp() * ~twins_of(captions)
+    return -((exps.diagonal() / exps.sum(1)).log() + (exps.diagonal() / exps.sum(0)).log()).mean() / 2
+
+
+def of_one_question(za, zb, scale):
+    table = (scale * za @ zb.T).softmax(dim=1) - torch.eye(len(za), dtype=za.dtype)
+    return scale * table @ zb / len(za)
+
+
+def without_chain_rule(za, zb, scale):
+    logits, own = scale * za @ zb.T, torch.eye(len(za), dtype=za.dtype)
+    return (logits.softmax(1) + logits.softmax(0) - 2 * own) @ zb / (2 * len(za))
+
+
+def uphill(za, zb, scale):
+    return -by_autograd(za, zb, scale)
+
+
+WRONG = [
+    ("siglip_loss", plain_sigmoid, "scale 100", "logsigmoid"),
+    ("siglip_loss", mean_of_all, "three pairs", "not by N²"),
+    ("siglip_loss", bias_outside, "three pairs", "bias included"),
+    ("effective_negatives", with_the_right_caption, "four equal negatives", "right caption"),
+    ("effective_negatives", in_bits, "four equal negatives", "bits"),
+    ("effective_negatives", naive_log, "tau = 0.001", "0 · log 0"),
+    ("masked_loss", unmasked, "two of three equal", "still negatives"),
+    ("masked_loss", masked_with_zero, "two of three equal", "exp(0) = 1"),
+    ("masked_loss", masked_with_itself, "no duplicates", "keep the diagonal"),
+    ("masked_loss", naive_exp, "scale 100", "cross_entropy or logsumexp"),
+    ("gradient_za", of_one_question, "three pairs", "rows' question alone"),
+    ("gradient_za", without_chain_rule, "three pairs", "chain rule"),
+    ("gradient_za", uphill, "three pairs", "sign"),
+]
+
+
+@pytest.mark.parametrize(("exercise", "answer", "where", "says"), WRONG, ids=[row[1].__name__ for row in WRONG])
+def test_a_learners_mistake_is_named(exercise, answer, where, says):
+    result = check(exercise, answer)
+    assert not result.passed
+    assert result.message.startswith(f"✗ {where}: ")
+    assert says in result.message
+
+
+LINES = {
+    "along the batch": ("dim=0), F.normalize(zb, dim=0)", "dim=1), F.normalize(zb, dim=1)"),
+    "multiplied by tau": ("zb.T * tau", "zb.T / tau"),
+    "exp(0) = 1": ("twins, 0.0)", "twins, -math.inf)"),
+}
+
+
+@pytest.mark.parametrize("mended", [*itertools.combinations(LINES, 1), *itertools.combinations(LINES, 2)])
+def test_a_half_mended_loss_is_told_what_is_left(lesson02, mended):
+    source = lesson02.source("mended_loss")
+    for bug in mended:
+        assert LINES[bug][0] in source
+        source = source.replace(*LINES[bug])
+    scope = {"torch": torch, "F": F, "math": math}
+    exec(source, scope)
+    result = check("mended_loss", scope["mended_loss"])
+    first, *others = [bug for bug in LINES if bug not in mended]
+    assert first in result.message
+    assert ("there is one more" in result.message) == bool(others)
+    assert not result.passed
+    assert not result.unsolved
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_the_oracle_is_not_the_lessons_own_code_yet_agrees(lesson02, exercise):
+    right, cases, _ = parts(exercise)
+    for _, _, *given in cases:
+        assert engine._close(engine._run(lesson02.solution(exercise), given), engine._run(right, given))
