@@ -166,7 +166,7 @@ def test_handle_and_slider_turn_together():
         )
 
 
-def test_gravest_numbers_do_not_hang_on_a_split_by_items():
+def test_the_ridge_is_chosen_on_concepts_that_the_fit_has_not_met():
     """`inside` never has a concept on both sides: pictures of one concept would be memory, not generalisation."""
     asked = {}
 
