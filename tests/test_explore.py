@@ -173,7 +173,7 @@ def test_zero_vectors_have_cosine_zero():
     assert [s for _, s in m.neighbours] == [0.0] * 8
 
 
-@pytest.mark.filterwarnings("ignore")  # umap's own
+@pytest.mark.filterwarnings("error::UserWarning")
 def test_umap_repeats_and_keeps_all_snapshots_in_one_map():
     rng = np.random.default_rng(0)
     blobs = np.repeat(10 * np.eye(3, 8), 20, 0) + rng.normal(size=(2, 60, 8)) * 0.3

@@ -1,5 +1,7 @@
 """What the explorer shows and what is chosen in it. Pure Python: tests drive it without a browser."""
 
+import warnings
+
 import numpy as np
 import torch
 import traitlets as T
@@ -183,12 +185,13 @@ def _umap(rows):
     from umap import UMAP  # slow to import
 
     options = {"n_neighbors": min(15, len(rows)), "metric": "cosine"}
-    with tqdm(total=2, desc="UMAP: neighbours", leave=False) as bar:
+    with tqdm(total=2, desc="UMAP: neighbours", leave=False) as bar, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "precomputed_knn")  # it cannot transform new rows: nobody asks it to
         # Exact neighbours from scikit-learn: UMAP's own search spends a minute on compiling itself.
         distances, indices = NearestNeighbors(**options, algorithm="brute").fit(rows).kneighbors(rows)
         bar.update()
         bar.set_description("UMAP: layout")
-        return UMAP(
+        places = UMAP(
             **options,
             precomputed_knn=(indices, distances),
             force_approximation_algorithm=True,  # so that the given neighbours are used for few rows too
@@ -197,6 +200,8 @@ def _umap(rows):
             random_state=0,
             n_jobs=1,
         ).fit_transform(rows)
+        bar.update()  # or else the bar stays, in red, as one that was broken off
+    return places
 
 
 def _first(k, cost, allowed):
