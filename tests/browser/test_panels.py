@@ -275,6 +275,7 @@ def test_the_ring_returns_to_where_the_model_puts_the_point(opened, drag):
     mouse.move(x - 0.2 * unit, y - 0.6 * unit, steps=3)  # to (0.8, 0.6)...
     mouse.move(x - 0.6 * unit, y - 0.3 * unit, steps=3)  # and (0.4, 0.3), in the same direction
     until(lambda: opened.kernel("points.images")[0] == pytest.approx([0.8, 0.6], abs=0.02), "on the circle")
+    until(lambda: drag.locator("img").get_attribute("alt").startswith("0.8"), "the answer has come")
     assert near(centre(ring), (x - 0.6 * unit, y - 0.3 * unit))  # the ring stays with the mouse while held
     mouse.up()
     until(
@@ -322,8 +323,12 @@ def test_arrow_keys_move_a_point_and_nothing_else(opened, drag):
     until(lambda: drag.locator("img").get_attribute("alt").endswith("0.20 -0.20"), "and the picture")
     assert opened.page.evaluate(active) == [cell, "free one <b> at (0.20, −0.20)"]  # focus stays, in the same cell
     assert drag.bounding_box()["y"] == scrolled
+    count = "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
+    cells = opened.page.evaluate(count)
+    keyboard.press("b")  # which elsewhere adds a cell
     for _ in range(30):
         keyboard.press("Shift+ArrowRight")
+    assert opened.page.evaluate(count) == cells
     at(drag, 2, "1.50, −0.20")  # and no further
     until(lambda: opened.kernel("points.free") == [pytest.approx([1.5, -0.2])], "at the edge")
 

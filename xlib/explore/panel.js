@@ -5,7 +5,6 @@
 const REST = 600; // milliseconds
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
 // Matplotlib's ink is dark: on a white card it looks the same in every theme, as do black rings with a white edge.
-// JupyterLab would take the arrow keys, were its shortcuts not suppressed; the browser would drag the image itself.
 const MARKUP = `<style>
     .xlib-card { position: relative; display: inline-block; max-width: 100%; }
     .xlib-card img { display: block; box-sizing: border-box; max-width: 100%; height: auto; padding: 8px;
@@ -93,9 +92,10 @@ function movable(model, layer) {
         ask(i, axes((k, low, range, from, span) => low + ((to[k] - grip[k] - from) / span) * range), true);
       },
       keydown(event) {
-        if (!ARROWS[event.key] || event.ctrlKey || event.altKey || event.metaKey) return;
+        if (event.ctrlKey || event.altKey || event.metaKey) return;
+        event.stopPropagation(); // or JupyterLab would take it; older ones look before we do, for data-lm-…
+        if (!ARROWS[event.key]) return;
         event.preventDefault();
-        event.stopPropagation();
         const step = event.shiftKey ? 1 / 10 : 1 / 50;
         ask(i, axes((k, low, range) => at(i)[k] + ARROWS[event.key][k] * step * range), event.repeat);
       },
