@@ -1,0 +1,151 @@
+"""What lesson 04 defines in front of the learner is held against xlib and against libraries."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from lessons import lesson
+from scipy import integrate, stats
+from sklearn.metrics.pairwise import rbf_kernel
+
+from xlib import mmd
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """The lesson's own functions, in one namespace as in its kernel."""
+    found = lesson("04_mmd")
+    scope = {"torch": torch, "math": math, "stats": stats, "mmd": mmd}
+    names = "bell humps phi polynomial powers gaussian repeats tables averages four_estimates truth blobs splits"
+    names += (
+        " p_values median_of_each rejected kernel loss_with_median coral_p_values popular_mmd kept_for_backward move"
+    )
+    for name in names.split():
+        exec(found.source(name), scope)
+    return scope
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_kernels_are_those_of_scikit_learn(shown):
+    a, b = drawn(7, 3), drawn(5, 3, seed=1)
+    expected = rbf_kernel(a.numpy(), b.numpy(), gamma=1 / (2 * 1.5**2))
+    np.testing.assert_allclose(shown["gaussian"](a, b, 1.5).numpy(), expected, atol=1e-5)
+    torch.testing.assert_close(
+        shown["polynomial"](a[:, :1], b[:, :1]), shown["phi"](a[:, :1]) @ shown["phi"](b[:, :1]).T
+    )
+    features = [shown["powers"](rows[:, :1], 1.0, 40) for rows in (a, b)]
+    torch.testing.assert_close(
+        features[0] @ features[1].T, shown["gaussian"](a[:, :1].double(), b[:, :1].double(), 1.0)
+    )
+
+
+def test_both_samples_have_mean_0_and_variance_1(shown):
+    generator = torch.Generator().manual_seed(0)
+    for name in ("bell", "humps"):
+        values = shown[name](200_000, generator=generator)
+        assert values.shape == (200_000, 1)
+        assert values.mean().item() == pytest.approx(0, abs=0.01)
+        assert values.var().item() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["biased", "unbiased", "linear"])
+def test_estimates_are_those_of_xlib(shown, name):
+    x, y = drawn(3, 10, 2), drawn(3, 10, 2, seed=1) + 0.5
+    found = shown["four_estimates"](x, y, 0.8, drawn(3, 2, 4))[name]
+    each = [mmd.mmd2(a, b, bandwidths=0.8, estimator=name) for a, b in zip(x, y, strict=True)]
+    torch.testing.assert_close(found, torch.stack(each), atol=1e-5, rtol=0)
+
+
+def test_many_random_features_come_near_the_biased_estimate(shown):
+    x, y, w = drawn(2, 10, 2), drawn(2, 10, 2, seed=1) + 0.5, drawn(2, 2, 100_000, seed=2) / 0.8
+    found = shown["four_estimates"](x, y, 0.8, w)
+    torch.testing.assert_close(found["rff"], found["biased"], atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.5, 2.0])
+def test_the_true_distance_is_what_integration_gives(shown, sigma):
+    narrow = math.sqrt(1 - 0.95**2)
+    grid = np.linspace(-12, 12, 4001)
+    p = stats.norm.pdf(grid)
+    q = (stats.norm.pdf(grid, -0.95, narrow) + stats.norm.pdf(grid, 0.95, narrow)) / 2
+    smooth = np.exp(-(grid**2) / (2 * sigma**2))
+    width = grid[1] - grid[0]
+    inner = np.convolve(p - q, smooth, mode="same") * width
+    assert shown["truth"](sigma) == pytest.approx(integrate.trapezoid((p - q) * inner, grid), rel=1e-4)
+
+
+def test_signs_give_the_p_value_of_xlib(shown):
+    x, y = drawn(15, 2), drawn(15, 2, seed=1) - 0.5
+    signs = shown["splits"](15, 20_000, torch.Generator().manual_seed(2))
+    assert (signs.sum(dim=1) == 0).all()
+    assert (signs[0] == torch.tensor([1.0] * 15 + [-1.0] * 15)).all()
+    z = torch.cat([x, y])
+    p = shown["p_values"](shown["gaussian"](z, z, 1.0)[None], signs).item()
+    generator = torch.Generator().manual_seed(3)
+    expected = mmd.permutation_test(x, y, bandwidths=1.0, permutations=20_000, generator=generator).p_value
+    assert p == pytest.approx(expected, abs=0.01)
+    assert 0.001 < p < 0.5
+
+
+def test_p_is_never_0_and_1_where_nothing_can_be_found(shown):
+    signs = shown["splits"](6, 19, torch.Generator().manual_seed(0))
+    far = torch.cat([drawn(6, 2), drawn(6, 2, seed=1) + 50])
+    assert shown["p_values"](shown["gaussian"](far, far, 1.0)[None], signs).item() == pytest.approx(1 / 20)
+    assert shown["p_values"](torch.ones(1, 12, 12), signs).item() == 1
+
+
+def test_median_is_off_the_diagonal(shown):
+    z = drawn(2, 9, 3)  # 36 pairs; torch takes the lower of the middle two
+    expected = [torch.pdist(rows).median() for rows in z]
+    found = shown["median_of_each"](torch.cdist(z, z))
+    torch.testing.assert_close(found.flatten(), torch.stack(expected))
+
+
+def test_wilson_interval_holds_the_share(shown):
+    share, low, high = shown["rejected"](torch.tensor([0.01, 0.05, 0.2, 0.9]))
+    assert share == 0.5
+    assert 0 < low < 0.5 < high < 1
+
+
+def test_coral_test_uses_the_statistic_of_numpy(shown):
+    z = drawn(3, 40, 2)
+    z[:, 20:] *= 4
+    signs = shown["splits"](20, 99, torch.Generator().manual_seed(0))
+
+    def statistic(rows, sign):
+        covariances = [np.cov(rows[sign == side].numpy(), rowvar=False) for side in (1, -1)]
+        return ((covariances[0] - covariances[1]) ** 2).sum()
+
+    for rows, p in zip(z, shown["coral_p_values"](z, signs), strict=True):
+        values = [statistic(rows, sign) for sign in signs]
+        expected = sum(value >= values[0] * (1 - 1e-6) for value in values) / 100
+        assert p.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_detached_median_leaves_the_value_and_changes_the_gradient(shown):
+    a, b = drawn(8, 2, seed=4).requires_grad_(), drawn(8, 2, seed=5) + 0.5
+    losses = [shown["loss_with_median"](a, b, detach=detach) for detach in (True, False)]
+    torch.testing.assert_close(*losses)
+    held, free = (torch.autograd.grad(loss, a)[0] for loss in losses)
+    assert ((free - held).norm(dim=1) > 1e-6).sum() <= 2
+
+
+def test_the_popular_version_is_off_by_a_constant_alone(shown):
+    x, y = drawn(10, 4).requires_grad_(), drawn(10, 4, seed=1)
+    popular, right = shown["popular_mmd"](x, y, sigma=2.0), mmd.mmd2(x, y, bandwidths=2.0)
+    assert (popular - right).item() == pytest.approx(2 / 9, abs=1e-5)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, x)[0] for loss in (popular, right)), atol=1e-5, rtol=1e-3)
+    unsquared = shown["popular_mmd"](x, y, sigma=2.0, squared=False)
+    assert torch.autograd.grad(unsquared, x)[0].isnan().all()
+
+
+def test_what_is_kept_for_backward_grows_with_the_big_tensor(shown):
+    x, y = drawn(16, 100).requires_grad_(), drawn(16, 100, seed=1)
+    megabytes, _, gradient = shown["kept_for_backward"](lambda a, b: shown["popular_mmd"](a, b, sigma=9.0), x, y)
+    assert gradient.shape == x.shape
+    assert 32 * 32 * 100 * 4 / 1e6 < megabytes < 1.5 * 32 * 32 * 100 * 4 / 1e6
+    assert shown["kept_for_backward"](lambda a, b: mmd.mmd2(a, b, bandwidths=9.0), x, y)[0] < megabytes / 5
