@@ -8,21 +8,26 @@ mistake's numbers, and so the check can name it. One module a lesson, named like
 
 from xlib.checks.clip import clip_loss, fixed_loss, recall_at_k, zero_shot_classifier
 from xlib.checks.contrastive import effective_negatives, gradient_za, masked_loss, mended_loss, siglip_loss
+from xlib.checks.dann import a_distance, feature_gradient, fixed_domain_loss, least_error
 from xlib.checks.engine import Result
 from xlib.checks.mmd import expected_biased, fixed_p_value, mmd_unbiased, push_and_pull
 from xlib.checks.space import cosines_without_gap, fixed_similarity, kept_neighbours, uniformity_gradient
 
 __all__ = [
     "Result",
+    "a_distance",
     "clip_loss",
     "cosines_without_gap",
     "effective_negatives",
     "expected_biased",
+    "feature_gradient",
+    "fixed_domain_loss",
     "fixed_loss",
     "fixed_p_value",
     "fixed_similarity",
     "gradient_za",
     "kept_neighbours",
+    "least_error",
     "masked_loss",
     "mended_loss",
     "mmd_unbiased",
