@@ -572,22 +572,3 @@ def test_lesson_gives_solution_stub_and_source(circle):
 def test_lesson_says_what_is_missing(circle, what, function):
     with pytest.raises(LookupError, match=f"circle has no .* of {function}"):
         getattr(circle, what)(function)
-
-
-@pytest.fixture
-def lesson03():
-    return lesson("03_clip")
-
-
-@pytest.mark.parametrize("exercise", EXERCISES)
-def test_printed_solution_passes(lesson03, exercise):
-    assert check(exercise, lesson03.solution(exercise)).passed
-
-
-@pytest.mark.parametrize("exercise", EXERCISES)
-def test_stub_of_the_lesson_is_unsolved(lesson03, exercise):
-    assert check(exercise, lesson03.stub(exercise)).unsolved
-
-
-def test_lesson_has_these_exercises(lesson03):
-    assert lesson03.functions() == set(EXERCISES)
