@@ -1,7 +1,7 @@
 """xlib.mmd beside the plain form (one cdist and one exp a kernel and block): python tests/benchmarks/bench_mmd.py
 
 Each line comes from a fresh process: the best time of a few calls, and by how much the first one raised the peak
-resident set. Add `--threads 1` for one core, `--large` for n = 50,000 (half a minute on two cores).
+resident set. Add `--threads 1` for one core, `--large` for n = 50,000 (minutes).
 """
 
 import argparse
