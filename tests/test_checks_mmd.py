@@ -9,7 +9,6 @@ from lessons import parts
 from xlib import checks, mmd
 
 NAME = "04_mmd"
-EXERCISES = ("mmd_unbiased", "expected_biased", "fixed_p_value", "push_and_pull")
 
 
 def check(exercise, answer):

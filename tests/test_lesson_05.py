@@ -114,6 +114,15 @@ def test_held_out_digits_are_new_hands_on_new_photographs():
     assert not torch.equal(photo[:386], photo[386:])
 
 
+def test_halves_differ_in_nothing_but_the_scans():
+    _, labels = recipes.held_out_digits(0)
+    one, other = recipes.halves(labels)
+    assert sorted([*one.tolist(), *other.tolist()]) == list(range(len(labels)))
+    assert (labels[one].bincount() - labels[other].bincount()).abs().max() <= 1
+    every_other = [(labels[start::2] % 2).double().mean() for start in (0, 1)]
+    assert abs(every_other[0] - every_other[1]) > 0.3  # with those a probe finds a difference where there is none
+
+
 def test_a_stored_run_can_be_measured_again():
     again = results.one_digits_run(0, 0.6, **results.DIGITS["source only"])
     for name, value in report.stored("05_dann")["0.6 source only"][0].items():

@@ -132,6 +132,13 @@ def held_out_digits(strength: float, *, copies: int = 1) -> tuple[Tensor, Tensor
     return draw_digits(scans, digits.photo_stripes("test"), strength, generator=generator), labels
 
 
+def halves(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of two halves with as many of each digit: for a domain probe, which must see other scans in each domain
+    and no other difference. Every other row would not do: scans come in the order 0 to 9, even and odd by turns."""
+    order = labels.argsort(stable=True)
+    return order[::2], order[1::2]
+
+
 def digits_model() -> nn.ModuleDict:
     """The article's three networks in small, for 16×16 images: "features" (N, 64), "label" (N, 10), "domain" (N, 2).
 
