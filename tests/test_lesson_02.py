@@ -171,25 +171,24 @@ def test_all_in_one_place_is_a_point_of_balance(circle):
 
 def test_a_stored_run_can_be_measured_again():
     """With the lesson's own code, in the cells that `make results` takes it from."""
-    scope = results.from_lesson("02_infonce", results.INFONCE_CELLS)
-    again = results.one_infonce_run(scope, scope["negatives"]["positives only"], seed=3)
-    stored = report.stored("02_infonce")["negatives"]["positives only"][3]
+    again = results.one_infonce_run(3, "positives only") | {"seed": 3}
+    stored = report.stored("02_infonce")["positives only"][3]
     assert again.keys() == stored.keys()
     for name, value in stored.items():
         assert again[name] == pytest.approx(value, abs=0.08), name  # other processors round differently
 
 
-def test_stored_sections_are_those_of_the_lesson():
-    stored = report.stored("02_infonce")
-    scope = results.from_lesson("02_infonce", results.INFONCE_CELLS)
+def test_settings_of_one_name_are_the_same_in_every_section():
+    lesson, settings = results.infonce_lesson()
     for section in results.INFONCE_SECTIONS:
-        assert list(stored[section]) == list(scope[section])
-        assert all(len(runs) == 5 for runs in stored[section].values())
+        assert lesson[section] == {name: settings[name] for name in lesson[section]}
+        assert next(iter(lesson[section])) == "InfoNCE, τ learned"  # what all else is compared with
 
 
 def test_what_the_prose_says_holds_in_every_stored_run():
-    negatives = report.stored("02_infonce")["negatives"]
-    for good, dead, endless in zip(*negatives.values(), strict=True):
+    stored = report.stored("02_infonce")
+    names = ("InfoNCE, τ learned", "positives only", "positives only, not normalised")
+    for good, dead, endless in zip(*(stored[name] for name in names), strict=True):
         assert good["picture→caption"] > 0.9 > 0.7 > dead["picture→caption"] > 10 * endless["picture→caption"]
         assert abs(good["of wrong pairs"]) < 0.05 < 0.99 < dead["of wrong pairs"] < dead["cosine of pairs"]
         assert good["1% noise"] > 0.9 > 0.15 > dead["1% noise"]

@@ -2,10 +2,11 @@
 
     python tools/results.py [lesson ...]        such as 02_infonce; all of them where none is named
 
-Writes notebooks/results/<lesson>.json with the settings beside the numbers. About 45 minutes on one core, half of
-that for lesson 05 where there are two; it goes on where it was stopped.
+Writes notebooks/results/<lesson>.json with the settings beside the numbers, two runs at a time. About 25 minutes on
+two cores; it goes on where it was stopped. To measure a lesson again, delete its file first.
 """
 
+import contextlib
 import functools
 import json
 import re
@@ -15,13 +16,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from xlib import clip, dann, recipes, report, runtime, space
+from xlib import clip, dann, recipes, report, space
 from xlib.data import emoji, numbers, text
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks" / "results"
 SEEDS = range(5)
 
-# Lesson 02: the cells that define its training, its scores and its settings, and the settings' names.
+# Lesson 02: the cells that define its training, its scores and its settings, and the names of the settings' tables.
 INFONCE_CELLS = (
     "set-up",
     "pairs",
@@ -41,37 +42,37 @@ def from_lesson(name: str, cells: tuple[str, ...]) -> dict:
     notebook = json.loads((FOLDER.parent / f"{name}.ipynb").read_text("utf-8"))
     sources = {cell["id"]: "".join(cell["source"]) for cell in notebook["cells"]}
     scope = {}
-    for cell in cells:
-        exec(compile(re.sub(r"(?m)^(\s*)%.*$", r"\1pass", sources[cell]), f"<{cell} in {name}>", "exec"), scope)
+    with contextlib.redirect_stdout(None):  # the set-up cell prints the time that the lesson takes, not this
+        for cell in cells:
+            exec(compile(re.sub(r"(?m)^(\s*)%.*$", r"\1pass", sources[cell]), f"<{cell} in {name}>", "exec"), scope)
     return scope
 
 
-def one_infonce_run(lesson: dict, settings: dict, seed: int) -> dict[str, float]:
-    """Lesson 02: one training of 80 steps under one of its settings, measured as the lesson measures."""
-    model, run = lesson["train"](**settings, seed=seed)
+@functools.cache
+def infonce_lesson() -> tuple[dict, dict]:
+    """What lesson 02 defines, and all its settings by name. A training that several sections show has one name."""
+    lesson = from_lesson("02_infonce", INFONCE_CELLS)
+    return lesson, {name: options for section in INFONCE_SECTIONS for name, options in lesson[section].items()}
+
+
+def one_infonce_run(seed: int, name: str) -> dict[str, float]:
+    """Lesson 02: one training of 80 steps under the settings of this name, measured as the lesson measures."""
+    lesson, settings = infonce_lesson()
+    model, run = lesson["train"](**settings[name], seed=seed)
     scores = lesson["measure"](model) | lesson["disturbed"](model)
     scores |= {"last loss": lesson["last"](run), "scale": model["scale"]().item(), "bias": model.bias.item()}
     return {name: round(value, 4) for name, value in scores.items()}
 
 
-def infonce() -> dict:
-    lesson = from_lesson("02_infonce", INFONCE_CELLS)
-    results = {
-        "settings": {
-            "all": "the lesson's own `train` of 80 steps, seed=0 to 4, with the settings of each section's cell; "
-            "90 numbers in held-out handwriting, ten pictures each",
-            "torch": torch.__version__.split("+")[0],
-        }
+def infonce() -> tuple[dict, dict]:
+    _, settings = infonce_lesson()
+    options = {
+        name: {option: getattr(value, "__name__", value) for option, value in options.items()}
+        for name, options in settings.items()
     }
-    runs = {}  # several sections show the same training
-    for section in INFONCE_SECTIONS:
-        results[section] = {}
-        for name, settings in lesson[section].items():
-            key = repr(settings)
-            if key not in runs:
-                runs[key] = [one_infonce_run(lesson, settings, seed) for seed in SEEDS]
-            results[section][name] = runs[key]
-    return results
+    what = "the lesson's own train(**options), 80 steps; 90 numbers in held-out handwriting, ten pictures each"
+    runs = {name: functools.partial(one_infonce_run, name=name) for name in settings}
+    return runs, {"what": what, "options": options}
 
 
 # Lesson 03, section 8: 90 steps under another temperature or batch size.
@@ -98,11 +99,7 @@ def one_numbers_run(seed: int, **options) -> dict[str, float]:
     return result
 
 
-def one_short_run(seed: int) -> dict[str, float]:
-    """R@1 of the seen numbers after each of the short trainings."""
-    return {name: one_numbers_run(seed, steps=90, **options)["seen"] for name, options in SHORT.items()}
-
-
+@functools.cache
 def emoji_inputs() -> tuple[emoji.Emoji, torch.Tensor, torch.Tensor]:
     """The emoji, their features in two styles (2, N, D), and the features of their names (N, 384)."""
     icons = emoji.load(("openmoji", "twemoji"))
@@ -110,8 +107,9 @@ def emoji_inputs() -> tuple[emoji.Emoji, torch.Tensor, torch.Tensor]:
     return icons, torch.stack([clip.edges_and_colours(p) for p in pictures]), text.minilm_features(icons.names["en"])
 
 
-def one_emoji_run(seed: int, icons: emoji.Emoji, features: torch.Tensor, names: torch.Tensor) -> dict[str, float]:
+def one_emoji_run(seed: int) -> dict[str, float]:
     """Lesson 03, section 10, on another split by concept: R@10 among 300 unseen names, mean of both styles."""
+    icons, features, names = emoji_inputs()
     seen, unseen = emoji.split(icons, seed=seed)
     runs = []
     for run in range(3):
@@ -135,19 +133,19 @@ def one_emoji_run(seed: int, icons: emoji.Emoji, features: torch.Tensor, names: 
     return result
 
 
-def clip_numbers_and_emoji() -> dict:
-    inputs = emoji_inputs()
-    return {
-        "settings": {
-            "numbers": "recipes.train_numbers(seed=0 to 4); test handwriting, captions as plain words",
-            "short": "recipes.train_numbers(steps=90, seed=0 to 4); R@1 of the seen numbers",
-            "emoji": "recipes.train_emoji on emoji.split(seed=0 to 4), 3 runs each; CCA dim 100, regularisation 1",
-            "torch": torch.__version__.split("+")[0],
-        },
-        "numbers": [one_numbers_run(seed) for seed in SEEDS],
-        "short": [one_short_run(seed) for seed in SEEDS],
-        "emoji": [one_emoji_run(seed, *inputs) for seed in SEEDS],
+def clip_numbers_and_emoji() -> tuple[dict, dict]:
+    runs = {"numbers": one_numbers_run}
+    runs |= {
+        f"90 steps: {name}": functools.partial(one_numbers_run, steps=90, **options)
+        for name, options in SHORT.items()
     }
+    runs |= {"emoji": one_emoji_run}
+    settings = {
+        "numbers": "recipes.train_numbers(**options); test handwriting, captions as plain words",
+        "options of 90 steps": SHORT,
+        "emoji": "recipes.train_emoji on emoji.split(seed), 3 runs each; CCA dim 100, regularisation 1",
+    }
+    return runs, settings
 
 
 # Lesson 05: clean digits → photo digits, the strengths of the photographs and the options of `train_digits`.
@@ -191,29 +189,27 @@ def one_digits_run(seed: int, strength: float, **options) -> dict[str, float]:
     return {name: round(value, 4) for name, value in scores.items()}
 
 
-def digits_under_shift() -> dict:
+def digits_under_shift() -> tuple[dict, dict]:
     runs = {
         f"{strength} {name}": functools.partial(one_digits_run, strength=strength, **options)
         for strength in STRENGTHS
         for name, options in DIGITS.items()
     }
-    settings = {"what": "recipes.train_digits(strength, **options), 400 steps of 64 + 64 images", "options": DIGITS}
-    path = FOLDER / "05_dann.json"
-    report.run_seeds(runs, SEEDS, file=path, settings=settings, processes=2)
-    return json.loads(path.read_text("utf-8"))
+    what = "recipes.train_digits(strength, **options), 400 steps of 64 + 64 images"
+    return runs, {"what": what, "options": DIGITS}
 
 
+# Each lesson's measurements by name, functions of a seed that report.run_seeds can send to other processes; and the
+# settings that the file keeps beside their numbers.
 LESSONS = {"02_infonce": infonce, "03_clip": clip_numbers_and_emoji, "05_dann": digits_under_shift}
 
 
-def main(names: list[str]) -> None:
-    FOLDER.mkdir(exist_ok=True)
-    for name in names or LESSONS:
-        runtime.start(seed=0)
-        torch.set_num_threads(1)
-        path = FOLDER / f"{name}.json"
-        path.write_text(json.dumps(LESSONS[name](), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"wrote {path.relative_to(FOLDER.parent.parent)}")
+def main(lessons: list[str]) -> None:
+    for lesson in lessons or LESSONS:
+        runs, settings = LESSONS[lesson]()
+        path = FOLDER / f"{lesson}.json"
+        report.run_seeds(runs, SEEDS, file=path, settings=settings, processes=2)
+        print(f"{path.relative_to(FOLDER.parent.parent)} is complete")
 
 
 if __name__ == "__main__":
