@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytorch_adapt.layers import DiversityLoss, EntropyLoss, GradientReversal
 from torch import nn
 from torch.testing import assert_close
 
@@ -51,6 +52,15 @@ def test_reversal_is_the_identity_and_turns_the_gradient_round(seed, coeff, layo
     y = grad_reverse(x, coeff)
     assert torch.equal(y, x)
     assert torch.equal(torch.autograd.grad(y, x, upstream)[0], -coeff * upstream)
+
+
+@few
+@given(seeds, st.floats(0, 10))
+def test_reversal_is_pytorch_adapts(seed, coeff):
+    x, upstream = normal(seed, 4, 3).requires_grad_(), normal(seed + 1, 4, 3)
+    ours, theirs = grad_reverse(x, coeff), GradientReversal(coeff).double()(x)
+    gradients = (torch.autograd.grad(y, x, upstream)[0] for y in (ours, theirs))
+    assert_close(*gradients, rtol=1e-6, atol=1e-12)  # they hold the coefficient in float32
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -330,6 +340,8 @@ def test_scores_are_what_loops_over_floats_say(seed, n, c, size, layout):
     assert entropy(laid).item() == pytest.approx(unsure, abs=1e-12)
     assert information_maximisation(laid).item() == pytest.approx(plain_entropy(mean) - unsure, abs=1e-12)
     assert -1e-12 <= information_maximisation(laid).item() <= math.log(c) + 1e-12
+    assert_close(entropy(laid), EntropyLoss()(logits))
+    assert_close(information_maximisation(laid), -DiversityLoss()(logits) - EntropyLoss()(logits))
     unit = [[q / math.sqrt(math.fsum(r * r for r in row)) for q in row] for row in p]
     density = [
         plain_entropy(softmax([math.fsum(map(float.__mul__, unit[i], unit[j])) / 0.05 for j in range(n) if j != i]))

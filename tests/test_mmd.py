@@ -9,6 +9,8 @@ import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytorch_adapt.layers import CORALLoss, MMDLoss
+from pytorch_metric_learning.distances import LpDistance
 from scipy.spatial.distance import pdist
 from sklearn.metrics.pairwise import rbf_kernel
 from torch.testing import assert_close
@@ -181,13 +183,10 @@ def test_torchmetrics_kid_formula_at_equal_sizes():
 
 @pytest.mark.parametrize(("estimator", "theirs"), [("unbiased", "quadratic"), ("linear", "linear")])
 def test_parity_with_pytorch_adapt(estimator, theirs):
-    layers = pytest.importorskip("pytorch_adapt.layers")
-    from pytorch_metric_learning.distances import LpDistance
-
     bandwidths = [0.5, 1.0, 1.7]
     scales = torch.tensor([1 / (2 * sigma**2) for sigma in bandwidths], dtype=torch.float64)
     distance = LpDistance(normalize_embeddings=False, power=2)
-    loss = layers.MMDLoss(kernel_scales=scales, bandwidth=1.0, dist_func=distance, mmd_type=theirs)
+    loss = MMDLoss(kernel_scales=scales, bandwidth=1.0, dist_func=distance, mmd_type=theirs)
     x, y = two(9, 10, 10)
     assert_close(mmd2(x, y, bandwidths=bandwidths, estimator=estimator), loss(x, y), rtol=0, atol=1e-10)
 
@@ -474,10 +473,11 @@ def test_witness_is_its_definition_and_gives_the_biased_mmd():
 
 @few
 @given(seeds, sizes, sizes, st.integers(1, 5))
-def test_coral_against_numpy(seed, n, m, d):
+def test_coral_against_numpy_and_pytorch_adapt(seed, n, m, d):
     x, y = two(seed, n, m, d)
     gap = np.atleast_2d(np.cov(x.numpy(), rowvar=False)) - np.atleast_2d(np.cov(y.numpy(), rowvar=False))
     assert coral(x, y).item() == pytest.approx((gap**2).sum() / (4 * d**2), rel=1e-9, abs=1e-12)
+    assert_close(coral(x, y), CORALLoss()(x, y), rtol=1e-9, atol=1e-12)
     assert_close(coral(x + 7, y - 5), coral(x, y))
     assert coral(x, x.flip(0)).item() == pytest.approx(0, abs=1e-12)
 
