@@ -169,7 +169,7 @@ def proxy_a_distance(x: Tensor, y: Tensor, *, seed: int = 0) -> float:
         seed: of the shuffle before the folds; the same seed gives the same number.
 
     Raises: TypeError or ValueError that names the argument.
-    Source: Ben-David et al. 2007 (NIPS 19), section 5; Ganin et al. 2016 (JMLR 17), section 5.1.5.
+    Source: Ben-David et al. 2007 (NIPS 19); Ganin et al. 2016 (JMLR 17), section 5.1.5.
     """
     _validate.embeddings("x", x)
     _validate.embeddings("y", y, like=x, like_name="x", same="width")
@@ -218,7 +218,7 @@ def information_maximisation(logits: Tensor) -> Tensor:
 
     Args: logits (N, C), floating; the mean is over these N rows, so N should be several times C, or at least near it.
     Returns: a scalar with a gradient; in float32 at least.
-    Source: Shi & Sha 2012 (arXiv 1206.6438); for deep networks, Liang et al. 2020 (arXiv 2002.08546), section 3.2.
+    Source: Shi & Sha 2012 (arXiv 1206.6438); for deep networks, Liang et al. 2020 (arXiv 2002.08546).
     """
     _validate.embeddings("logits", logits)
     log_p = _log_softmax(logits)
@@ -237,7 +237,7 @@ def soft_neighbourhood_density(logits: Tensor, *, temperature: float = 0.05) -> 
 
     Args: logits (N, C), floating, N at least 2; temperature above 0. Time O(N² C), memory O(N²).
     Returns: a scalar; in float32 at least.
-    Source: Saito et al. 2021 (arXiv 2108.10860), section 3; temperature .05 is theirs.
+    Source: Saito et al. 2021 (arXiv 2108.10860); temperature .05 is theirs.
     """
     _validate.embeddings("logits", logits)
     if len(logits) < 2:

@@ -44,8 +44,7 @@ def median_bandwidth(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     Args: x (n, d), y (m, d).
     Returns: a scalar without gradient, above 0.
     Raises: ValueError where half of all pairs coincide, too: their median says nothing about the rest.
-    Source: Gretton et al. 2012 (JMLR 13), section 8; what it does and does not do: Garreau et al. 2017
-    (arXiv 1707.07269).
+    Source: Gretton et al. 2012 (JMLR 13); what it does and does not do: Garreau et al. 2017 (arXiv 1707.07269).
     """
     z = torch.cat(_samples(x, y, least=1))
     scale = z.abs().amax().clamp(min=torch.finfo(z.dtype).tiny)
@@ -94,8 +93,8 @@ def mmd2(
         features, generator: for "rff" alone: how many random frequencies, and what draws them (it must be given).
 
     Returns: a scalar, from -2 to 2, and from 0 if biased or rff.
-    Source: Gretton et al. 2012 (JMLR 13), eq. 5 (biased), eq. 3 (unbiased), lemma 14 (linear); Rahimi & Recht 2007
-    (NeurIPS 20); several bandwidths as a loss: Long et al. 2015 (arXiv 1502.02791).
+    Source: Gretton et al. 2012 (JMLR 13), eq. 5 (biased), eq. 3 (unbiased), and its linear-time statistic; Rahimi &
+    Recht 2007 (NIPS 20); several bandwidths as a loss: Long et al. 2015 (arXiv 1502.02791).
     """
     _validate.choice("estimator", estimator, ("unbiased", "biased", "linear", "rff"))
     x, y = _samples(x, y, least=2 if estimator in ("unbiased", "linear") else 1)
@@ -147,7 +146,7 @@ def permutation_test(
 
     Args: x (n, d) and y (m, d), two rows of each at least; bandwidths as in `mmd2`; permutations at least 1.
     Returns: PermutationTest(statistic, p_value, null).
-    Source: Gretton et al. 2012 (JMLR 13), section 8; the two ones in p: Phipson & Smyth 2010 (SAGMB 9, 39).
+    Source: Gretton et al. 2012 (JMLR 13); the two ones in p: Phipson & Smyth 2010 (SAGMB 9, 39).
     """
     x, y = sorted(_samples(x, y, least=2), key=len)  # MMD is symmetric, and with x the smaller one nothing cancels
     _validate.whole("permutations", permutations, least=1)
@@ -183,7 +182,7 @@ def witness(
 
     Args: points (p, d), x (n, d), y (m, d); bandwidths as in `mmd2`.
     Returns: (p,), without gradient.
-    Source: Gretton et al. 2012 (JMLR 13), section 2.3.
+    Source: Gretton et al. 2012 (JMLR 13).
     """
     _validate.embeddings("points", points)
     x_wide, y_wide = _samples(x, y, least=1)
@@ -206,7 +205,7 @@ def coral(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
     Args: x (n, d), y (m, d), two rows of each at least. Covariances divide by n - 1, as in `numpy.cov`.
     Returns: a scalar, 0 or above. O((n + m) d²) time, O(d²) memory.
-    Source: Sun & Saenko 2016 (arXiv 1607.01719), eq. 1.
+    Source: Sun & Saenko 2016 (arXiv 1607.01719).
     """
     x, y = _samples(x, y, least=2)
     with torch.autocast(x.device.type, enabled=False):
