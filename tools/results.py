@@ -32,8 +32,11 @@ INFONCE_CELLS = (
     "temperature-settings",
     "twins",
     "duplicates-settings",
+    "siglip-settings",
+    "collapse-settings",
+    "disturbed",
+    "direction-settings",
 )
-INFONCE_CELLS += ("siglip-settings", "collapse-settings", "disturbed", "direction-settings")
 INFONCE_SECTIONS = ("temperature", "duplicates", "pairwise", "negatives", "direction")
 
 
@@ -199,9 +202,122 @@ def digits_under_shift() -> tuple[dict, dict]:
     return runs, {"what": what, "options": DIGITS}
 
 
+# Lesson 06: captioned numbers, clean → on photographs; and emoji, in colour → in other styles and on photographs.
+DIAL = (0.4, 0.6, 0.8, 1.0)
+COEFFS = (0.1, 0.3, 1.0, 3.0)
+EVERYTHING = {"align": ("mmd",), "information": 0.3, "guesses": 1.0}
+PLAIN = {
+    "MMD": {"align": ("mmd",)},
+    "DANN .3 + MMD": {"align": ("dann", "mmd")},
+    "MMD + information": {"align": ("mmd",), "information": 0.3},
+    "self-training": {"guesses": 1.0},
+    "MMD + information + self-training": EVERYTHING,
+}
+GREY = {
+    "grey levels": {"grey": 1.0},
+    "grey levels + DANN .3": {"grey": 1.0, "align": ("dann",)},
+    "grey levels + self-training": {"grey": 1.0, "guesses": 1.0},
+    "grey levels + all": {"grey": 1.0, **EVERYTHING},
+    "grey levels + all, longer": {"grey": 1.0, "steps": 600, **EVERYTHING},
+}
+ORACLE = {"trained on target": {"on_target": True, "steps": 600}}
+MODALITIES = {
+    "modalities, DANN .3": {"align": ("dann",), "between": "modalities"},
+    "modalities, MMD": {"align": ("mmd",), "between": "modalities"},
+}
+AT_6 = PLAIN | GREY | ORACLE | MODALITIES
+AT_4 = {name: AT_6[name] for name in ("MMD", "grey levels", "grey levels + DANN .3", "grey levels + all", *ORACLE)}
+STYLES = {
+    "source only": {},
+    "DANN .1": {"align": ("dann",), "coeff": 0.1},
+    "MMD": {"align": ("mmd",)},
+    "trained on target": {"on_target": True},
+}
+PHOTOGRAPHS = STYLES | {
+    "DANN .3": {"align": ("dann",)},
+    "MMD + self-training": {"align": ("mmd",), "guesses": 1.0},
+    "clouds": {"clouds": True},
+    "clouds + MMD": {"clouds": True, "align": ("mmd",)},
+}
+EMOJI = {"line": STYLES, "noto": STYLES, "photographs": PHOTOGRAPHS}
+
+
+@functools.lru_cache(maxsize=2)
+def clean_numbers(seed: int) -> torch.nn.ModuleDict:
+    """Where every adaptation of this seed starts: CLIP on clean numbers, 800 steps."""
+    return recipes.adapt_numbers(recipes.numbers_model(seed), recipes.numbers_batches(0.0), steps=800, seed=seed)[0]
+
+
+def one_across_run(
+    seed: int, strength: float, *, grey: float = 0.0, on_target: bool = False, **options
+) -> dict[str, float]:
+    """Lesson 06: what `recipes.measure_numbers` finds after one adaptation."""
+    batches = recipes.numbers_batches(strength, grey=grey, on_target=on_target)
+    model, _ = recipes.adapt_numbers(clean_numbers(seed), batches, seed=100 + seed, **options)
+    return {name: round(value, 4) for name, value in recipes.measure_numbers(model, strength).items()}
+
+
+@functools.cache
+def emoji_domains() -> tuple[emoji.Emoji, dict[str, torch.Tensor], torch.Tensor]:
+    """The emoji, their features in every domain, to train on and to test on, and the features of their names."""
+    icons = emoji.load()
+    features = {domain: recipes.emoji_features(icons, domain) for domain in ("colour", "line", "noto")}
+    features |= {domain: recipes.emoji_features(icons, domain, copies=4) for domain in ("photographs", "clouds")}
+    features["new photographs"] = recipes.emoji_features(icons, "photographs", split="test")
+    return icons, features, text.minilm_features(icons.names["en"])
+
+
+def one_emoji_across_run(
+    seed: int, target: str, *, clouds: bool = False, on_target: bool = False, **options
+) -> dict[str, float]:
+    """Lesson 06: emoji in colour with names → of the target domain without, on another split by concept."""
+    icons, features, names = emoji_domains()
+    seen, unseen = emoji.split(icons, seed=seed)
+    source = features[target] if on_target else features["colour"]
+    if clouds:
+        source = torch.cat([source, features["clouds"]])
+    needed = features[target][:, seen] if options else None  # the source alone looks at no target
+    model, _ = recipes.train_emoji_across(source[:, seen], needed, names[seen], seed=seed, **options)
+    asked = {
+        "source": features["colour"],
+        "target": features["new photographs" if target == "photographs" else target],
+    }
+    found = recipes.measure_emoji(model, asked, names, icons.groups, seen, unseen)
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def across_modalities_and_domains() -> tuple[dict, dict]:
+    runs = {}
+    for strength in DIAL:
+        runs[f"{strength} 0"] = functools.partial(one_across_run, strength=strength)
+        for coeff in COEFFS:
+            runs[f"{strength} {coeff}"] = functools.partial(
+                one_across_run, strength=strength, align=("dann",), coeff=coeff
+            )
+    for strength, methods in ((0.4, AT_4), (0.6, AT_6)):
+        for name, options in methods.items():
+            runs[f"{strength} {name}"] = functools.partial(one_across_run, strength=strength, **options)
+    for target, methods in EMOJI.items():
+        for name, options in methods.items():
+            runs[f"{target} {name}"] = functools.partial(one_emoji_across_run, target=target, **options)
+    settings = {
+        "numbers": "recipes.adapt_numbers, 300 steps, from CLIP trained on clean numbers for 800",
+        "map": "'strength λ': align=('dann',), coeff=λ; 0 is the source alone",
+        "options": AT_6,
+        "emoji": "recipes.train_emoji_across on emoji.split(seed=0 to 4)",
+        "emoji options": PHOTOGRAPHS,
+    }
+    return runs, settings
+
+
 # Each lesson's measurements by name, functions of a seed that report.run_seeds can send to other processes; and the
 # settings that the file keeps beside their numbers.
-LESSONS = {"02_infonce": infonce, "03_clip": clip_numbers_and_emoji, "05_dann": digits_under_shift}
+LESSONS = {
+    "02_infonce": infonce,
+    "03_clip": clip_numbers_and_emoji,
+    "05_dann": digits_under_shift,
+    "06_combined": across_modalities_and_domains,
+}
 
 
 def main(lessons: list[str]) -> None:

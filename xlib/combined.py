@@ -1,11 +1,16 @@
 """Contrast across modalities, and align across domains: InfoNCE with an adversarial term, or MMD, or both."""
 
-import torch
-from torch import Tensor
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
 
-from xlib import _validate
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xlib import _validate, training
 from xlib.contrastive import info_nce
-from xlib.dann import SOURCE, TARGET, domain_loss
+from xlib.dann import SOURCE, TARGET, dann_coeff, domain_loss, grad_reverse, information_maximisation
 from xlib.mmd import mmd2
 
 
@@ -96,3 +101,137 @@ def _check_labels(labels: Tensor | None, rows: Tensor, name: str) -> None:
     found = labels.unique().tolist()
     if found != [SOURCE, TARGET]:
         raise ValueError(f"domain_labels must hold 0 (source) and 1 (target), both of them, got {found}")
+
+
+def self_training_loss(plain: Tensor, changed: Tensor, *, threshold: float = 0.9) -> Tensor:
+    """Learn from one's own guesses: what the model is sure of in a picture as it is, it is to say of a changed one.
+
+        mean over all N rows of  [max softmax(plain[i]) >= threshold] * cross_entropy(changed[i], argmax plain[i])
+
+    The guess is a label, and gets no gradient. Rows that are not sure count as 0 and stay in the mean, so the loss
+    is small while the model knows little. A guess can be sure and wrong: the loss then teaches the mistake.
+
+    Args:
+        plain, changed: (N, C) logits of the same N unlabelled pictures, floating, same dtype and device.
+        threshold: least probability of a guess that counts, above 0 and at most 1.
+
+    Returns: a scalar with a gradient in `changed`; in float32 at least.
+    Raises: TypeError or ValueError that names the argument.
+    Source: Sohn et al. 2020 (FixMatch, arXiv 2001.07685), eq. 4.
+    """
+    _validate.embeddings("plain", plain)
+    _validate.embeddings("changed", changed, like=plain, like_name="plain", same="shape")
+    if _validate.positive("threshold", threshold) > 1:
+        raise ValueError(f"threshold must be a probability, at most 1, got {threshold}")
+    wide = torch.promote_types(plain.dtype, torch.float32)
+    sure, guess = plain.detach().to(wide).softmax(dim=1).max(dim=1)
+    return (F.cross_entropy(changed.to(wide), guess, reduction="none") * (sure >= threshold)).mean()
+
+
+class Batches(NamedTuple):
+    """What `adapt` draws in each step; both functions take a generator.
+
+    source: images (n, ...) and what the text tower takes, for as many captions, no caption twice.
+    target: pictures (m, ...) without captions, as they are and changed by augmentation.
+    """
+
+    source: Callable[[torch.Generator], tuple[Tensor, Tensor]]
+    target: Callable[[torch.Generator], tuple[Tensor, Tensor]]
+
+
+def adapt(
+    start: nn.ModuleDict,
+    batches: Batches,
+    *,
+    steps: int,
+    rate: float,
+    decay: float,
+    align: tuple[str, ...] = (),
+    between: str = "domains",
+    coeff: float = 0.3,
+    information: float = 0.0,
+    guesses: float = 0.0,
+    classes: Tensor | None = None,
+    seed: int = 0,
+    title: str = "adapting",
+) -> tuple[nn.ModuleDict, training.Run]:
+    """Train a copy of a CLIP on captioned source images, and on target images that have no captions.
+
+    Both go through the image tower in one batch. Every term but the contrastive one is raised from 0 by `dann_coeff`.
+
+    Args:
+        start: parts "features" (images to (n, f)), "image" (features to embeddings), "text", "scale"; not changed.
+        batches: see `Batches`; the target is drawn only where a term needs it.
+        steps, rate, decay: of AdamW, with one cycle of the learning rate.
+        align: any of "dann" and "mmd".
+        between: "domains", whose features are brought together; or "modalities", the embeddings of images and texts.
+        coeff: λ of the reversal. MMD has weight 1.
+        information: weight of `information_maximisation` of the target's captions.
+        guesses: weight of `self_training_loss`.
+        classes: what the text tower takes for the captions to guess among. None: those of the batch.
+        seed: of the batches and of the domain head.
+
+    Returns the adapted model, in evaluation mode, and its Run.
+    Raises ValueError for an unknown name in align or between; whatever the terms raise.
+    """
+    for name in align:
+        _validate.choice("align", name, ("dann", "mmd"))
+    _validate.choice("between", between, ("domains", "modalities"))
+    torch.manual_seed(seed)
+    model = copy.deepcopy(start)
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    with torch.no_grad():
+        model.eval()
+        features = model["features"](batches.source(torch.Generator(device).manual_seed(seed))[0])
+        width = (model["image"](features) if between == "modalities" else features).shape[1]
+    model["domain"] = nn.Sequential(nn.Linear(width, 100), nn.ReLU(), nn.Linear(100, 2)).to(device)
+    needs_target = bool((align and between == "domains") or information or guesses)
+
+    def loss(step: int) -> dict[str, Tensor]:
+        ramp = dann_coeff(step / steps)
+        images, words = batches.source(generator)
+        n = len(images)
+        if needs_target:
+            plain, changed = batches.target(generator)
+            images = torch.cat([images, changed])
+        features = model["features"](images)
+        za, zb = F.normalize(model["image"](features), dim=1), F.normalize(model["text"](words), dim=1)
+        both = torch.cat([za[:n], zb]) if between == "modalities" else features
+        side = (torch.arange(len(both), device=device) >= n).long()
+        terms = combined_loss(
+            za[:n],
+            zb,
+            model["domain"](grad_reverse(both, ramp * coeff)) if "dann" in align else None,
+            side if align else None,
+            logit_scale=model["scale"](),
+            features=both if "mmd" in align else None,
+            mmd_coeff=ramp,
+        )
+        if information or guesses:
+            captions = zb if classes is None else F.normalize(model["text"](classes), dim=1)
+            logits = model["scale"]().detach() * za[n:] @ captions.T
+        if information:
+            terms["information"] = -ramp * information * information_maximisation(logits)
+        if guesses:
+            terms["guesses"] = ramp * guesses * self_training_loss(guess(plain, captions), logits)
+        return terms
+
+    @torch.no_grad()
+    def guess(images: Tensor, captions: Tensor) -> Tensor:
+        model.eval()
+        z = F.normalize(model["image"](model["features"](images)), dim=1)
+        model.train()
+        return model["scale"]() * z @ captions.T
+
+    optimizer, scheduler = training.one_cycle(model, steps=steps, rate=rate, decay=decay)
+    return model, training.fit(
+        model,
+        loss,
+        optimizer,
+        steps=steps,
+        generator=generator,
+        scheduler=scheduler,
+        after_step=model["scale"].clamp_,
+        title=title,
+    )
