@@ -13,27 +13,28 @@ Wrong input raises a TypeError or ValueError that names the argument.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import combinations_with_replacement, pairwise
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from tqdm.auto import tqdm
 
 from xlib import _validate
 
-Bandwidths = float | Iterable[float] | torch.Tensor | None
+Bandwidths = float | Iterable[float] | Tensor | None
 
 LADDER = tuple(2 ** (step / 2) for step in (-2, -1, 0, 1, 2))  # times the median: what bandwidths=None means
 MEDIAN_ROWS = 2048  # up to here the median is over all pairs
-TILE = 768  # rows and columns of the kernel matrix that are in memory at a time
+TILE = 512  # rows and columns of the kernel matrix that are in memory at a time
 SPLITS = 2**24  # entries of the table of permutations that are in memory at a time
 
 
 @torch.no_grad()
-def median_bandwidth(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def median_bandwidth(x: Tensor, y: Tensor) -> Tensor:
     """The median heuristic: σ = the median distance between two different rows of x and y pooled.
 
     Pooled, so that it does not know which row came from where (or else a permutation test would not be valid); a
@@ -62,14 +63,14 @@ def median_bandwidth(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def mmd2(
-    x: torch.Tensor,
-    y: torch.Tensor,
+    x: Tensor,
+    y: Tensor,
     *,
     bandwidths: Bandwidths = None,
     estimator: str = "unbiased",
     features: int = 1024,
     generator: torch.Generator | None = None,
-) -> torch.Tensor:
+) -> Tensor:
     """The squared maximum mean discrepancy between the distributions that x and y were drawn from.
 
         biased    mean over all i, j of k(x[i], x[j]) + k(y[i], y[j]) - 2 k(x[i], y[j]): the squared distance between
@@ -109,26 +110,21 @@ def mmd2(
         if estimator == "rff":
             return _random_features(z[:n], z[n:], rates, features, generator)
         if estimator == "unbiased":
-            return _weighted_sum(z, n, rates, (1 / n / (n - 1), -1 / n / m, 1 / m / (m - 1)))
-        return _weighted_sum(z, n, rates, (1 / n**2, -1 / n / m, 1 / m**2)) + (1 / n + 1 / m)  # i = j: k = 1
+            return _WeightedSum.apply(z, n, rates, (1 / n / (n - 1), -1 / n / m, 1 / m / (m - 1)))
+        return _WeightedSum.apply(z, n, rates, (1 / n**2, -1 / n / m, 1 / m**2)) + (1 / n + 1 / m)  # i = j: k = 1
 
 
 class PermutationTest(NamedTuple):
     """What `permutation_test` found."""
 
-    statistic: torch.Tensor  # scalar: the unbiased MMD² of x and y
+    statistic: Tensor  # scalar: the unbiased MMD² of x and y
     p_value: float  # above 0, at most 1
-    null: torch.Tensor  # (permutations,): the same of the pooled rows, dealt out at random
+    null: Tensor  # (permutations,): the same of the pooled rows, dealt out at random
 
 
 @torch.no_grad()
 def permutation_test(
-    x: torch.Tensor,
-    y: torch.Tensor,
-    *,
-    bandwidths: Bandwidths = None,
-    permutations: int = 999,
-    generator: torch.Generator,
+    x: Tensor, y: Tensor, *, bandwidths: Bandwidths = None, permutations: int = 999, generator: torch.Generator
 ) -> PermutationTest:
     """How often would MMD² be as large as here if all rows came from one distribution?
 
@@ -137,9 +133,8 @@ def permutation_test(
         p = (1 + number of null values >= statistic) / (1 + permutations)
 
     The given split is one of the possible ones, so it counts, and p is never 0: P(p <= α) <= α under the null, for
-    any n and m. The statistic is the unbiased one because the mean over all splits is then exactly 0; with n = m the
-    biased one would order the splits in the same way. Bandwidths must not depend on which row is x's: the default
-    does not. One that was picked because it gave a small p makes the p-value wrong.
+    any n and m. The mean of the unbiased statistic over all splits is exactly 0. Bandwidths must not depend on which
+    row is x's: the default does not. One that was picked because it gave a small p makes the p-value wrong.
 
     The kernel matrix is computed once; all permutations together are one matrix product with it. O((n + m)² (d +
     permutations)) time, O((n + m) (d + permutations)) memory.
@@ -152,29 +147,22 @@ def permutation_test(
     _validate.whole("permutations", permutations, least=1)
     _generator(generator)
     z, rates = _scaled([x, y], _bandwidths(bandwidths, x, y))
-    given = torch.zeros(1, len(z), dtype=z.dtype, device=z.device)
-    given[:, : len(x)] = 1
-    values, step = [], max(1, SPLITS // len(z))
+    given, values, step = z.new_zeros(1, len(z)), [], max(1, SPLITS // len(z))
+    given[0, : len(x)] = 1
     for start in range(0, permutations, step):
         noise = torch.rand(min(step, permutations - start), len(z), generator=generator, device=generator.device)
         chosen = noise.argsort(dim=1)[:, : len(x)].to(z.device)
-        splits = given.new_zeros(noise.shape).scatter_(1, chosen, 1)
+        splits = torch.cat([given, z.new_zeros(noise.shape).scatter_(1, chosen, 1)])
         with torch.autocast(z.device.type, enabled=False):
-            values.append(_split_values(z, rates, torch.cat([given, splits]) if start == 0 else splits))
-    values = torch.cat(values)
-    statistic, null = values[0], values[1:]
+            block = _split_values(z, len(x), rates, splits)
+        values.append(block[1:])
+    statistic, null = block[0], torch.cat(values)
     ties = 16 * torch.finfo(z.dtype).eps  # few rows have few splits: equal ones must not differ by rounding
     return PermutationTest(statistic, (1 + (null >= statistic - ties).sum().item()) / (1 + permutations), null)
 
 
 @torch.no_grad()
-def witness(
-    points: torch.Tensor,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    *,
-    bandwidths: Bandwidths,
-) -> torch.Tensor:
+def witness(points: Tensor, x: Tensor, y: Tensor, *, bandwidths: Bandwidths) -> Tensor:
     """Where do x and y differ? The witness function: mean k(point, x[i]) - mean k(point, y[j]).
 
     Positive where x is denser, negative where y is. Of all functions of its norm it tells x and y apart best, and its
@@ -187,18 +175,18 @@ def witness(
     _validate.embeddings("points", points)
     x_wide, y_wide = _samples(x, y, least=1)
     _validate.embeddings("points", points, like=x, like_name="x", same="width")
-    p, n = len(points), len(x)
+    p = len(points)
     z, rates = _scaled([points.to(x_wide.dtype), x_wide, y_wide], _bandwidths(bandwidths, x_wide, y_wide))
-    values, pads = z.new_zeros(p), _pads(z, len(z))
+    weights = z.new_tensor([1 / len(x)] * len(x) + [-1 / len(y)] * len(y))
+    values = z.new_zeros(p)
     with torch.autocast(z.device.type, enabled=False):
         for a, value in zip(z[:p].split(TILE), values.split(TILE), strict=True):
-            for sample, weight in ((z[p : p + n], 1 / n), (z[p + n :], -1 / len(y))):
-                for b in sample.split(TILE):
-                    value += weight * _tile(a, b, rates, pads)[0].sum(dim=1)
+            for b, weight in zip(z[p:].split(TILE), weights.split(TILE), strict=True):
+                value += _tile(a, b, rates)[0] @ weight
     return values
 
 
-def coral(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def coral(x: Tensor, y: Tensor) -> Tensor:
     """Deep CORAL: the squared distance between two covariance matrices, |C_x - C_y|²_F / (4 d²).
 
     It is blind to means and to everything beyond second moments, and has no bandwidth to choose.
@@ -215,7 +203,7 @@ def coral(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 # -- arguments
 
 
-def _samples(x: torch.Tensor, y: torch.Tensor, *, least: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _samples(x: Tensor, y: Tensor, *, least: int) -> tuple[Tensor, Tensor]:
     """x and y in float32 at least, once they are known to be two samples of `least` rows or more."""
     _validate.embeddings("x", x)
     _validate.embeddings("y", y, like=x, like_name="x", same="width")
@@ -226,12 +214,12 @@ def _samples(x: torch.Tensor, y: torch.Tensor, *, least: int) -> tuple[torch.Ten
     return x.to(wide), y.to(wide)
 
 
-def _bandwidths(bandwidths: Bandwidths, x: torch.Tensor, y: torch.Tensor) -> list[float]:
+def _bandwidths(bandwidths: Bandwidths, x: Tensor, y: Tensor) -> list[float]:
     """The bandwidths as floats, widest first."""
     if bandwidths is None:
         median = median_bandwidth(x, y).item()
         bandwidths = [median * step for step in LADDER]
-    if isinstance(bandwidths, torch.Tensor):
+    if isinstance(bandwidths, Tensor):
         bandwidths = bandwidths.detach().flatten().tolist()
     sigmas = bandwidths if isinstance(bandwidths, Iterable) else [bandwidths]
     sigmas = sorted((_validate.positive("bandwidths", sigma) for sigma in sigmas), reverse=True)
@@ -245,7 +233,7 @@ def _generator(generator: torch.Generator | None) -> None:
         raise TypeError(f"generator must be a torch.Generator, for nothing is random unseen, got {generator!r}")
 
 
-def _scaled(samples: list[torch.Tensor], sigmas: list[float]) -> tuple[torch.Tensor, list[float]]:
+def _scaled(samples: list[Tensor], sigmas: list[float]) -> tuple[Tensor, list[float]]:
     """All rows, one below the other, moved and scaled so that kernel r is exp(-rates[r] * squared distance).
 
     Moved to their mean, because |a|² + |b|² - 2 a·b cancels badly far from the origin; rates[0] is 1.
@@ -262,20 +250,18 @@ def _scaled(samples: list[torch.Tensor], sigmas: list[float]) -> tuple[torch.Ten
 # -- the estimators, on rows from _scaled
 
 
-def _linear(x: torch.Tensor, y: torch.Tensor, rates: list[float]) -> torch.Tensor:
+def _linear(x: Tensor, y: Tensor, rates: list[float]) -> Tensor:
     half = min(len(x), len(y)) // 2
     x, x2, y, y2 = x[: 2 * half : 2], x[1 : 2 * half : 2], y[: 2 * half : 2], y[1 : 2 * half : 2]
 
-    def k(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def k(a: Tensor, b: Tensor) -> Tensor:
         squared = (a - b).square().sum(dim=1)
         return sum((-rate * squared).exp() for rate in rates) / len(rates)
 
     return (k(x, x2) + k(y, y2) - k(x, y2) - k(x2, y)).mean()
 
 
-def _random_features(
-    x: torch.Tensor, y: torch.Tensor, rates: list[float], features: int, generator: torch.Generator
-) -> torch.Tensor:
+def _random_features(x: Tensor, y: Tensor, rates: list[float], features: int, generator: torch.Generator) -> Tensor:
     """exp(-r |a - b|²) is the mean of cos(w·(a - b)) = cos w·a cos w·b + sin w·a sin w·b over w from N(0, 2 r)."""
     device = generator.device
     rate = torch.tensor(rates, dtype=x.dtype, device=device)
@@ -283,28 +269,31 @@ def _random_features(
     w = torch.randn(x.shape[1], features, generator=generator, device=device, dtype=x.dtype) * (2 * rate).sqrt()
     w = w.to(x.device)
 
-    def mean_embedding(sample: torch.Tensor) -> torch.Tensor:
+    def mean_embedding(sample: Tensor) -> Tensor:
         waves = (rows @ w for rows in sample.split(TILE))
         return sum(torch.cat([wave.cos().sum(dim=0), wave.sin().sum(dim=0)]) for wave in waves) / len(sample)
 
     return (mean_embedding(x) - mean_embedding(y)).square().sum() / features
 
 
-def _weighted_sum(z: torch.Tensor, n: int, rates: list[float], weights: tuple[float, float, float]) -> torch.Tensor:
-    """The sum of weight * k(z[i], z[j]) over i ≠ j; weights for both among the first n rows, one, and none."""
-    if torch.is_grad_enabled() and z.requires_grad:
-        return _SumWithGradient.apply(z, n, rates, weights)
-    return _sum_and_gradient(z, n, rates, weights, want_gradient=False)[0]
+class _WeightedSum(torch.autograd.Function):
+    """The sum of weight * k(z[i], z[j]) over i ≠ j; weights for both among the first n rows, one, and none.
 
-
-class _SumWithGradient(torch.autograd.Function):
-    """The gradient of one number is as small as the input, so it is made on the way and no tile is kept or redone."""
+    The gradient of one number is as small as the input, so it is made on the way and no tile is kept or redone.
+    """
 
     @staticmethod
     def forward(ctx, z, n, rates, weights):
-        value, gradient = _sum_and_gradient(z, n, rates, weights, want_gradient=True)
+        total, gradient = 0.0, torch.zeros_like(z)
+        for i, j, kernel, slope in _tiles(z, n, rates, want_slope=ctx.needs_input_grad[0]):
+            weight = weights[(i.start >= n) + (j.start >= n)]
+            total += weight * (1 + (i != j)) * kernel.sum().item()  # a float has 64 bits: much of these sums cancels
+            if ctx.needs_input_grad[0]:  # d|a - b|² = 2 (a - b)·(da - db), and each pair counts twice
+                slope *= 4 * weight
+                for a, b, rows in ((i, j, slope), (j, i, slope.T))[: 1 + (i != j)]:
+                    gradient[a] += rows.sum(dim=1, keepdim=True) * z[a] - rows @ z[b]
         ctx.save_for_backward(gradient)
-        return value
+        return z.new_tensor(total)
 
     @staticmethod
     @once_differentiable
@@ -312,39 +301,15 @@ class _SumWithGradient(torch.autograd.Function):
         return upstream * ctx.saved_tensors[0], None, None, None
 
 
-def _sum_and_gradient(z, n, rates, weights, *, want_gradient):
-    def cut(rows):  # no tile has rows of both samples
-        return [*rows[:n].split(TILE), *rows[n:].split(TILE)]
-
-    gradient = torch.zeros_like(z) if want_gradient else z[:0]
-    chunks, slots, of_x = cut(z), cut(gradient), math.ceil(n / TILE)
-    sums, factors = [], []
-    for i, j, kernel, slope in _tiles(chunks, rates, want_slope=want_gradient):
-        weight = weights[(i >= of_x) + (j >= of_x)]
-        sums.append(kernel.sum())
-        factors.append(weight if i == j else 2 * weight)
-        if want_gradient:  # d|a - b|² = 2 (a - b)·(da - db), and each pair counts twice
-            slope *= 4 * weight
-            slots[i].addcmul_(slope.sum(dim=1, keepdim=True), chunks[i]).addmm_(slope, chunks[j], alpha=-1)
-            if i != j:
-                slots[j].addcmul_(slope.sum(dim=0)[:, None], chunks[j]).addmm_(slope.T, chunks[i], alpha=-1)
-    # in float64, for what is left of these sums is much smaller than they are; on the CPU, for not every GPU has it
-    return (torch.stack(sums).cpu().double() @ torch.tensor(factors, dtype=torch.float64)).to(z), gradient
-
-
-def _split_values(z: torch.Tensor, rates: list[float], splits: torch.Tensor) -> torch.Tensor:
-    """The unbiased MMD² of each split (s, rows of z) of the rows into x (1) and y (0), with as many x in each."""
-    n = int(splits[0].sum())
+def _split_values(z: Tensor, n: int, rates: list[float], splits: Tensor) -> Tensor:
+    """The unbiased MMD² of each split (s, rows of z) of the rows into n of x (1) and the others of y (0)."""
     m = len(z) - n
-    chunks, members = z.split(TILE), splits.split(TILE, dim=1)
-    of_row = torch.zeros_like(z[:, 0])
-    parts = of_row.split(TILE)
-    xx = torch.zeros_like(splits[:, 0])
-    for i, j, kernel, _ in _tiles(chunks, rates):
-        xx.add_(((members[i] @ kernel) * members[j]).sum(dim=1), alpha=1 if i == j else 2)
-        parts[i].add_(kernel.sum(dim=1))
+    of_row, xx = torch.zeros_like(z[:, 0]), torch.zeros_like(splits[:, 0])
+    for i, j, kernel, _ in _tiles(z, n, rates):
+        xx += (1 + (i != j)) * ((splits[:, i] @ kernel) * splits[:, j]).sum(dim=1)
+        of_row[i] += kernel.sum(dim=1)
         if i != j:
-            parts[j].add_(kernel.sum(dim=0))
+            of_row[j] += kernel.sum(dim=0)
     xy = splits @ of_row - xx
     yy = of_row.sum() - 2 * xy - xx
     return xx / n / (n - 1) + yy / m / (m - 1) - 2 * xy / n / m
@@ -353,46 +318,33 @@ def _split_values(z: torch.Tensor, rates: list[float], splits: torch.Tensor) -> 
 # -- the kernel matrix, a tile at a time
 
 
-def _tiles(chunks: Sequence[torch.Tensor], rates: list[float], *, want_slope: bool = False) -> Iterator[tuple]:
-    """i, j and _tile of chunks i <= j: the other half of the matrix is its mirror image. Its diagonal is 0."""
-    pairs = list(combinations_with_replacement(range(len(chunks)), 2))
-    pads = _pads(chunks[0], max(map(len, chunks)))
+def _tiles(z: Tensor, n: int, rates: list[float], *, want_slope: bool = False) -> Iterator[tuple]:
+    """Slices i <= j of the rows, and _tile of them: the other half of the matrix is its mirror image.
+
+    The diagonal is 0, and no tile has rows of both samples, x (the first n) and y.
+    """
+    starts = [*range(0, n, TILE), *range(n, len(z), TILE)]
+    parts = [slice(start, stop) for start, stop in pairwise([*starts, len(z)])]
+    pairs = list(combinations_with_replacement(parts, 2))
     for i, j in tqdm(pairs, leave=False, delay=1, disable=len(pairs) < 200):
-        yield i, j, *_tile(chunks[i], chunks[j], rates, pads, same=i == j, want_slope=want_slope)
+        yield i, j, *_tile(z[i], z[j], rates, same=i == j, want_slope=want_slope)
 
 
-def _pads(like: torch.Tensor, rows: int) -> torch.Tensor:
-    """Room for one tile's work, taken once: getting fresh memory for each costs more than it, and leaves holes."""
-    return like.new_empty(4, min(rows, TILE) ** 2)
-
-
-def _tile(
-    a: torch.Tensor,
-    b: torch.Tensor,
-    rates: list[float],
-    pads: torch.Tensor,
-    *,
-    same: bool = False,
-    want_slope: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _tile(a: Tensor, b: Tensor, rates: list[float], *, same: bool = False, want_slope: bool = False) -> tuple:
     """The average of exp(-rate * |a[i] - b[j]|²) over rates, and, if wanted, its derivative by the squared distance.
 
-    Both lie in `pads`, until the next tile. `same`: a is b, and a point and itself are no pair.
+    `same`: a is b, and a point and itself are no pair.
     """
-    size = len(a) * len(b)
-    squared, power, kernel, slope = (pad[:size].view(len(a), len(b)) for pad in pads)
     a2, b2 = (torch.linalg.vector_norm(rows, dim=1).square() for rows in (a, b))
-    torch.addmm(b2, a, b.T, alpha=-2, out=squared).add_(a2[:, None]).clamp_(min=0)
+    squared = torch.addmm(b2, a, b.T, alpha=-2).add_(a2[:, None]).clamp_(min=0)
     if same:
         squared.fill_diagonal_(math.inf)
-    kernel.zero_()
-    slope[: len(a) * want_slope].zero_()
+    kernel, slope = torch.zeros_like(squared), torch.zeros_like(squared[: len(a) * want_slope])
     for rate, squarings in zip(rates, _squarings(rates, torch.finfo(squared.dtype).eps), strict=True):
         if squarings is None:
-            torch.mul(squared, -rate, out=power).exp_()
-        else:
-            for _ in range(squarings):
-                power.square_()
+            power = (-rate * squared).exp_()
+        for _ in range(squarings or 0):
+            power.square_()
         kernel.add_(power, alpha=1 / len(rates))
         if want_slope:
             slope.add_(power, alpha=-rate / len(rates))
@@ -402,13 +354,11 @@ def _tile(
 def _squarings(rates: list[float], eps: float) -> list[int | None]:
     """How often to square each kernel to get the next: exp(-2 r) = exp(-r)². None: take a new exponential.
 
-    One exponential serves 8 squarings at most, because each doubles its relative error.
+    One exponential serves five kernels, two squarings each, at most: each squaring doubles its relative error.
     """
-    plan, used = [None], 0
+    plan = [None]
     for before, rate in pairwise(rates):
         doublings = math.log2(rate / before)
-        whole = round(doublings)
-        fits = abs(doublings - whole) <= 8 * eps and whole <= 2 and used + whole <= 8
-        plan.append(whole if fits else None)
-        used = used + whole if fits else 0
+        fits = len(plan) % 5 and abs(doublings - round(doublings)) <= 8 * eps and doublings < 2.5
+        plan.append(round(doublings) if fits else None)
     return plan
