@@ -33,6 +33,7 @@ for name in ("MPLBACKEND", "JUPYTER_CONFIG_PATH", "JUPYTER_PATH", "JUPYTER_TOKEN
 
 import matplotlib  # noqa: E402
 import pytest  # noqa: E402
+import torch  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 matplotlib.use("Agg")
@@ -42,6 +43,11 @@ settings.register_profile(
     "xlib", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("xlib")
+
+
+def pytest_runtest_teardown():
+    """A lesson's set-up cell lets the processor flush denormals, for the whole process; hypothesis does without."""
+    torch.set_flush_denormal(False)
 
 
 def pytest_itemcollected(item):

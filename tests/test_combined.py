@@ -11,7 +11,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from xlib import training
-from xlib.combined import combined_loss
+from xlib.combined import combined_loss, self_training_loss
 from xlib.contrastive import LogitScale, info_nce
 from xlib.dann import domain_loss, grad_reverse
 from xlib.mmd import mmd2
@@ -183,3 +183,37 @@ def test_it_names_what_is_wrong(change, error, message):
     arguments = {"za": za, "zb": zb, "domain_logits": logits, "domain_labels": labels, "logit_scale": 1.0}
     with pytest.raises(error, match=f"^{message}"):
         combined_loss(**{**arguments, "features": features, **change})
+
+
+@few
+@given(st.integers(0, 2**31), st.integers(1, 6), st.integers(2, 5), st.floats(0.3, 1))
+def test_self_training_is_cross_entropy_with_sure_guesses(seed, n, c, threshold):
+    plain, changed = 4 * normal(seed, n, c), normal(seed + 1, n, c)
+    total = 0.0
+    for row, other in zip(plain.tolist(), changed.tolist(), strict=True):
+        odds = [math.exp(x) for x in row]
+        if max(odds) / sum(odds) >= threshold:
+            total += math.log(sum(math.exp(x) for x in other)) - other[odds.index(max(odds))]
+    found = self_training_loss(plain, changed, threshold=threshold)
+    assert found.item() == pytest.approx(total / n, abs=1e-9)
+
+
+def test_guesses_get_no_gradient_and_an_unsure_batch_gives_zeros():
+    plain, changed = (normal(seed, 4, 3).requires_grad_() for seed in (0, 1))
+    loss = self_training_loss(plain * 20, changed, threshold=0.9)
+    assert loss > 0
+    loss.backward()
+    assert plain.grad is None
+    assert changed.grad.abs().sum() > 0
+    unsure, after = torch.zeros(2, 3), torch.randn(2, 3, requires_grad=True)
+    self_training_loss(unsure, after).backward()
+    assert torch.equal(after.grad, torch.zeros(2, 3))
+
+
+def test_self_training_names_what_is_wrong():
+    with pytest.raises(ValueError, match="changed must have plain's shape"):
+        self_training_loss(torch.zeros(2, 3), torch.zeros(2, 4))
+    with pytest.raises(ValueError, match="threshold must be a probability"):
+        self_training_loss(torch.zeros(2, 3), torch.zeros(2, 3), threshold=1.5)
+    with pytest.raises(TypeError, match="plain"):
+        self_training_loss([[0.0]], torch.zeros(1, 1))

@@ -117,7 +117,7 @@ def self_training_loss(plain: Tensor, changed: Tensor, *, threshold: float = 0.9
 
     Returns: a scalar with a gradient in `changed`; in float32 at least.
     Raises: TypeError or ValueError that names the argument.
-    Source: Sohn et al. 2020 (FixMatch, arXiv 2001.07685), eq. 4.
+    Source: Sohn et al. 2020 (FixMatch, arXiv 2001.07685).
     """
     _validate.embeddings("plain", plain)
     _validate.embeddings("changed", changed, like=plain, like_name="plain", same="shape")

@@ -177,6 +177,7 @@ def measure_numbers(model: nn.ModuleDict, strength: float, *, each: int = 20) ->
     as a classifier ("... zero-shot"). "A-distance" of the features, "modality gap" of the source. And of the target's
     predictions among the 78 captions trained on, without a label: "entropy", "information", "density".
     """
+    model.eval()
     device = next(model.parameters()).device
     number = torch.arange(10, 100).repeat_interleave(each)
     is_seen = torch.isin(torch.arange(10, 100), torch.tensor(numbers.SEEN))
@@ -334,6 +335,7 @@ def measure_emoji(
     described by the names of its members among the seen, and the classifier is their mean direction. For all domains
     but the first, "... A-distance": of the features of unseen emoji from those of the first domain.
     """
+    model.eval()
     texts = F.normalize(model["text"](names), dim=1)
     described = [texts[seen][groups[seen] == group].mean(dim=0) for group in range(int(groups.max()) + 1)]
     classifier = F.normalize(torch.stack(described), dim=1)

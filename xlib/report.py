@@ -190,7 +190,8 @@ def _finished(runs: dict, jobs: list[tuple[str, int]], processes: int) -> Iterat
             spawn = multiprocessing.get_context("spawn")
             pool = ProcessPoolExecutor(processes, spawn, initializer=torch.set_flush_denormal, initargs=(True,))
             stack.callback(pool.shutdown, cancel_futures=True)
-            with _environment(ONE_THREAD):  # inherited at the first submit, which starts all processes
+            # Inherited at the first submit, which starts all processes. Their own bars would write over this one.
+            with _environment(ONE_THREAD | {"TQDM_DISABLE": "1"}):
                 futures = {pool.submit(_measure, runs[name], seed): (name, seed) for name, seed in jobs}
             results = ((futures[future], future.result) for future in as_completed(futures))
         for (name, seed), result in results:

@@ -7,6 +7,7 @@ mistake's numbers, and so the check can name it. One module a lesson, named like
 """
 
 from xlib.checks.clip import clip_loss, fixed_loss, recall_at_k, zero_shot_classifier
+from xlib.checks.combined import fixed_combined, gap_closed, mean_gap_and_recall, pick, self_training_loss
 from xlib.checks.contrastive import effective_negatives, gradient_za, masked_loss, mended_loss, siglip_loss
 from xlib.checks.dann import a_distance, feature_gradient, fixed_domain_loss, least_error
 from xlib.checks.engine import Result
@@ -21,18 +22,23 @@ __all__ = [
     "effective_negatives",
     "expected_biased",
     "feature_gradient",
+    "fixed_combined",
     "fixed_domain_loss",
     "fixed_loss",
     "fixed_p_value",
     "fixed_similarity",
+    "gap_closed",
     "gradient_za",
     "kept_neighbours",
     "least_error",
     "masked_loss",
+    "mean_gap_and_recall",
     "mended_loss",
     "mmd_unbiased",
+    "pick",
     "push_and_pull",
     "recall_at_k",
+    "self_training_loss",
     "siglip_loss",
     "uniformity_gradient",
     "zero_shot_classifier",
