@@ -224,14 +224,6 @@ def adapt(
         model.train()
         return model["scale"]() * z @ captions.T
 
-    optimizer, scheduler = training.one_cycle(model, steps=steps, rate=rate, decay=decay)
-    return model, training.fit(
-        model,
-        loss,
-        optimizer,
-        steps=steps,
-        generator=generator,
-        scheduler=scheduler,
-        after_step=model["scale"].clamp_,
-        title=title,
+    return model, training.fit_one_cycle(
+        model, loss, steps=steps, rate=rate, decay=decay, generator=generator, title=title
     )

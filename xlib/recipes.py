@@ -62,7 +62,17 @@ def train_numbers(
         zb = F.normalize(model["text"](tokens[chosen - 10, wording]), dim=1)
         return info_nce(za, zb, logit_scale=model["scale"]())
 
-    return model, _fit(model, loss, generator, steps, 3e-3, 0.01, snapshot, every, "CLIP on numbers")
+    return model, training.fit_one_cycle(
+        model,
+        loss,
+        steps=steps,
+        rate=3e-3,
+        decay=0.01,
+        generator=generator,
+        snapshot=None if snapshot is None else lambda: snapshot(model),
+        every=every,
+        title="CLIP on numbers",
+    )
 
 
 def train_emoji(
@@ -109,7 +119,17 @@ def train_emoji(
         zb = F.normalize(model["text"](names[chosen]), dim=1)
         return info_nce(za, zb, logit_scale=model["scale"]())
 
-    return model, _fit(model, loss, generator, steps, 2e-3, 0.1, snapshot, every, "CLIP on emoji")
+    return model, training.fit_one_cycle(
+        model,
+        loss,
+        steps=steps,
+        rate=2e-3,
+        decay=0.1,
+        generator=generator,
+        snapshot=None if snapshot is None else lambda: snapshot(model),
+        every=every,
+        title="CLIP on emoji",
+    )
 
 
 def numbers_model(seed: int) -> nn.ModuleDict:
@@ -468,20 +488,13 @@ def train_digits(
         return terms
 
     title = f"digits, {align or ('on the target' if on_target else 'source only')}"
-    return model, _fit(model, loss, generator, steps, 2e-3, 0.01, snapshot, every, title)
-
-
-def _fit(model, loss, generator, steps, rate, decay, snapshot, every, title) -> training.Run:
-    """Where there is a logit scale, it is clamped after each step."""
-    optimizer, scheduler = training.one_cycle(model, steps=steps, rate=rate, decay=decay)
-    return training.fit(
+    return model, training.fit_one_cycle(
         model,
         loss,
-        optimizer,
         steps=steps,
+        rate=2e-3,
+        decay=0.01,
         generator=generator,
-        scheduler=scheduler,
-        after_step=model["scale"].clamp_ if "scale" in model else None,
         snapshot=None if snapshot is None else lambda: snapshot(model),
         every=every,
         title=title,

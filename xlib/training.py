@@ -122,13 +122,12 @@ def fit(
     return run
 
 
-def one_cycle(
-    model: nn.Module, *, steps: int, rate: float, decay: float
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW, and one cycle of its learning rate: up to `rate` in a fifth of the steps, down to almost 0 in the rest
-    (Smith & Topin 2018, arXiv 1708.07120).
+def fit_one_cycle(model: nn.Module, loss: Callable, *, steps: int, rate: float, decay: float, **options) -> Run:
+    """`fit` with AdamW, and one cycle of its learning rate: up to `rate` in a fifth of the steps, down to almost 0 in
+    the rest (Smith & Topin 2018, arXiv 1708.07120).
 
-    decay: weight decay, of all but single numbers such as a logit scale, which it would pull towards 1.
+    decay: weight decay, of all but single numbers such as a logit scale, which it would pull towards 1; a part called
+    "scale" is clamped after each step. options: the others of `fit`.
     """
     parameters = list(model.parameters())
     groups = [
@@ -137,7 +136,8 @@ def one_cycle(
     ]
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=max(steps, 2), pct_start=0.2)
-    return optimizer, schedule
+    clamp = model["scale"].clamp_ if "scale" in dict(model.named_children()) else None
+    return fit(model, loss, optimizer, steps=steps, scheduler=schedule, after_step=clamp, **options)
 
 
 @contextlib.contextmanager
