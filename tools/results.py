@@ -2,7 +2,7 @@
 
     python tools/results.py [lesson ...]        such as 02_infonce; all of them where none is named
 
-Writes notebooks/results/<lesson>.json with the settings beside the numbers, two runs at a time. About an hour on
+Writes notebooks/results/<lesson>.json with the settings beside the numbers, two runs at a time. Some 40 minutes on
 two cores; it goes on where it was stopped. To measure a lesson again, delete its file first.
 """
 
