@@ -2,6 +2,7 @@
 #
 #   make lab ARGS="--no-browser --port=8899"     flags for JupyterLab
 #   make test ARGS="-k digits"                   flags for pytest
+#   make site ARGS="04_mmd --out pages"          some lessons, another folder
 #   PYTHON=python3.12                            the Python to build .venv with
 #   CONSTRAINTS=constraints.txt                  install the exact set that is tested, as CI does
 
@@ -15,11 +16,12 @@ test: export MKL_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: export NUMBA_NUM_THREADS = 1
 
-.PHONY: help lab test results picture times links clean-notebooks constraints
+.PHONY: help lab test site results picture times links clean-notebooks constraints
 
 help:
 	@echo "make lab               open the course in JupyterLab"
 	@echo "make test              unit tests, every notebook, and the browser tests"
+	@echo "make site              run the lessons, and write them as web pages that work offline, into site/"
 	@echo "make results           repeat the runs over several seeds that the lessons quote"
 	@echo "make picture           take README's picture from the running course"
 	@echo "make times             run every lesson, and write its seconds into README.md and its title"
@@ -35,6 +37,10 @@ test:
 	$(SETUP) --extras test,browser
 	@$(ISOLATE) $(RUN) -m pytest tests notebooks --nbmake --nbmake-timeout=600 \
 		-n $(WORKERS) --maxprocesses=8 --dist=loadgroup $(ARGS)
+
+site:
+	$(SETUP) --extras site
+	@$(RUN) tools/build_site.py $(ARGS)
 
 results:
 	$(SETUP)

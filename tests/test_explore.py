@@ -1,8 +1,11 @@
 """The explorer without a browser: answers against independent computations, errors, payload, still picture."""
 
 import base64
+import inspect
 import io
 import json
+import sys
+import types
 import warnings
 
 import numpy as np
@@ -13,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from xlib.explore import Explorer, ExplorerModel, explore, static
+from xlib.explore import Explorer, ExplorerModel, explore, projections, static
+from xlib.explore.view import ANSWERS, CHOSEN
 
 N, D, T = 30, 12, 4
 
@@ -37,9 +41,24 @@ def model(**changes):
     return ExplorerModel(embeddings, **options)
 
 
-def cosines(z):
+def widget(**changes):
+    embeddings, options = data(**changes)
+    return explore(embeddings, **options)
+
+
+def encode(texts):
+    """A vector for each text, the same one each time."""
+    assert isinstance(texts, list)
+    return np.stack([np.random.default_rng([*map(ord, text)]).normal(size=D) for text in texts])
+
+
+def unit(z):
     z = np.asarray(z, dtype=np.float64)
-    return z @ z.T / np.outer(np.linalg.norm(z, axis=1), np.linalg.norm(z, axis=1))
+    return z / np.linalg.norm(z, axis=-1, keepdims=True)
+
+
+def cosines(z):
+    return unit(z) @ unit(z).T
 
 
 # ---- answers
@@ -51,39 +70,99 @@ def cosines(z):
     step=st.integers(0, T - 1),
     among=st.sampled_from(["all", "other"]),
 )
-@settings(max_examples=30, deadline=None)
-def test_neighbours_are_those_of_the_full_space(seed, i, step, among):
-    m = model(seed=seed)
-    m.set_trait("among", among)
-    m.step, m.selected = step, i
-    similarity = cosines(data(seed=seed)[0][step])[i]
+@settings(max_examples=30)
+def test_neighbours_and_ranks_are_those_of_the_full_space(seed, i, step, among):
+    m = model(seed=seed, pairs=[*range(15, 30), *[i // 2 for i in range(15)]])  # two texts may share a picture
+    m.among, m.step, m.selected = among, step, [i]
+    similarity = cosines(data(seed=seed)[0][step])
     allowed = [j for j in range(N) if j != i and (among == "all" or (j < 15) != (i < 15))]
-    expected = sorted(allowed, key=lambda j: -similarity[j])[:8]
+    expected = sorted(allowed, key=lambda j: -similarity[i, j])[:8]
     assert [j for j, _ in m.neighbours] == expected
-    assert [s for _, s in m.neighbours] == pytest.approx(similarity[expected], abs=1e-4)
+    assert [s for _, s in m.neighbours] == pytest.approx(similarity[i, expected], abs=1e-4)
     pair = m.pairs[i]
-    rivals = [j for j in range(N) if (j < 15) == (pair < 15) and j != i]
-    assert m.pair_rank == 1 + sum(similarity[j] > similarity[pair] for j in rivals)
-    assert m.pair_similarity[step, i] == pytest.approx(similarity[pair], abs=1e-6)
+    assert m.pair_similarity[step, i] == pytest.approx(similarity[i, pair], abs=1e-6)
+    for rank, a, b in zip(m.ranks, (i, pair), (pair, i), strict=True):
+        rivals = [j for j in range(N) if (j < 15) == (b < 15) and j not in (a, b)]
+        assert rank == 1 + sum(similarity[a, j] > similarity[a, b] for j in rivals)
 
 
 def test_neighbours_follow_the_step_and_go_with_the_selection():
     m = model()
-    assert m.neighbours == [] and m.note == ""  # noqa: PT018
-    m.selected = 3
+    assert (m.neighbours, m.ranks, m.note, m.warning) == ([], [0, 0], "", "")
+    m.selected = [3]
     before = m.neighbours
     m.step = 3
     assert m.neighbours != before
-    m.selected = -1
-    assert (m.neighbours, m.note, m.pair_rank) == ([], "", 0)
+    m.selected = []
+    assert (m.neighbours, m.ranks, m.note, m.warning) == ([], [0, 0], "", "")
 
 
-def test_note_says_how_far_the_picture_agrees():
-    z = np.zeros((10, 2))
-    z[:, 0], z[:, 1] = np.cos(np.arange(10) / 10), np.sin(np.arange(10) / 10)
+def test_several_selected_have_no_neighbours_and_each_counts_once():
+    m = model()
+    m.selected = [3]
+    m.selected = [5, 3, 5, 9]
+    assert m.selected == [5, 3, 9]
+    assert (m.neighbours, m.ranks, m.note, m.warning) == ([], [0, 0], "", "")
+    assert m.alt_text.endswith(" 3 items selected.")
+    m.selected = [5, 5]
+    assert len(m.neighbours) == 8
+
+
+def test_without_a_pair_there_are_no_ranks():
+    m = model(pairs=[15] + [-1] * 29)
+    m.selected = [0]
+    assert min(m.ranks) >= 1
+    m.selected = [15]
+    assert m.ranks == [0, 0]
+    assert np.isnan(m.pair_similarity[:, 15]).all()
+
+
+def test_in_pairs_of_one_modality_nobody_is_its_own_rival():
+    m = model(images=None)
+    similarity = cosines(m.embeddings[0])
+    for i in range(N):
+        m.selected = [i]
+        pair = (i + 15) % N
+        assert m.ranks == [
+            1 + sum(similarity[a, j] > similarity[a, b] for j in range(N) if j != a)
+            for a, b in ((i, pair), (pair, i))
+        ]
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 8])
+def test_a_warning_where_fewer_than_half_of_the_neighbours_are_near_on_the_map(k):
+    m = model(k=k)
+    outcomes = set()
+    for i in range(N):
+        m.selected, m.step, m.among = [i], i % T, ("all", "other")[i % 2]
+        others = [j for j in range(N) if j != i and (m.among == "all" or (j < 15) != (i < 15))]
+        distance = np.linalg.norm(m.frames[m.step] - m.frames[m.step, i], axis=1)
+        drawn = sorted(others, key=lambda j: distance[j])[:k]
+        both = len({j for j, _ in m.neighbours} & set(drawn))
+        assert m.note.startswith(f"By cosine in all 12 dimensions; {both} of these {k} are also nearest on the map.")
+        warning = f"The map misleads here: {both} of the {k} true neighbours are nearest on it."
+        misleads = k > 1 and both < k / 2  # of a single neighbour nothing can be said
+        assert m.warning == (warning if misleads else "")
+        outcomes.add(misleads)
+    assert outcomes == ({True, False} if k > 1 else {False})
+
+
+def test_no_warning_where_the_map_is_the_space():
+    angle = np.random.default_rng(0).uniform(0, 1, 10)
+    z = np.stack([np.cos(angle), np.sin(angle)], 1)
     flat = ExplorerModel(z, captions=["x"] * 10, k=3)
-    flat.selected = 4
-    assert flat.note.startswith("Cosine similarity in all 2 dimensions. 3 of these 3 are also")
+    flat.selected = [4]
+    assert flat.note.startswith("By cosine in all 2 dimensions; 3 of these 3 are also nearest on the map.")
+    assert flat.note.endswith("trustworthiness: 1.00 (1 is perfect, chance about 0.5).")
+    assert flat.warning == ""
+
+
+def test_nothing_is_said_where_there_is_nobody_to_compare_with():
+    m = model(images=None, pairs=None, encode=encode)
+    m.among, m.selected = "other", [3]
+    assert (m.neighbours, m.note, m.warning) == ([], "", "")
+    m.typed = "word"
+    assert (m.neighbours, m.note, m.warning) == ([], "", "")
 
 
 def test_search_is_a_caseless_substring_in_any_script():
@@ -93,16 +172,12 @@ def test_search_is_a_caseless_substring_in_any_script():
         assert m.matches == rows
 
 
-def test_step_is_clipped_and_rows_are_checked():
+def test_step_is_clipped():
     m = model()
     m.step = 99
     assert m.step == T - 1
     m.step = -5
     assert m.step == 0
-    for name in ("selected", "hover"):
-        with pytest.raises(traitlets.TraitError, match=f"{name} must be a row, 0 to 29, or −1, got 30"):
-            setattr(m, name, 30)
-        assert getattr(m, name) == -1
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -122,13 +197,13 @@ def test_pair_contrast_is_the_mean_over_pairs_and_over_the_rest(symmetric, shuff
     paired = {(i, 15 + i // 2) for i in range(15)}
     rest = [(i, j) for i in range(15) for j in range(15, 23) if (i, j) not in paired]
     expected = [np.mean([c[p] for p in some]) for some in (sorted(paired), rest)]
-    assert m.pair_contrast() == pytest.approx(expected, abs=1e-6)
+    assert m.pair_contrast(0) == pytest.approx(expected, abs=1e-6)
 
 
 def test_alt_text_is_made_from_the_data():
     m = model(title="Toys")
-    m.step, m.selected = 2, 4
-    paired, rest = m.pair_contrast()
+    m.step, m.selected = 2, [4]
+    paired, rest = m.pair_contrast(2)
     j, cosine = m.neighbours[0]
     for part in (
         "Toys: 15 image and 15 text items",
@@ -138,54 +213,330 @@ def test_alt_text_is_made_from_the_data():
         f"Selected: thing 4 (image); nearest: {m.captions[j]} ({m.modality[j]}), cosine {cosine:.2f}.",
     ):
         assert part in m.alt_text
+    m.axis = ["thing 1", "thing 2"]
+    assert "axes thing 1 ↔ thing 2 (cosine) and the rest: PCA 1" in m.alt_text
 
 
-# ---- projections
+# ---- a typed text
 
 
-def test_pca_is_one_map_for_all_snapshots_with_fixed_signs():
+@given(word=st.text(min_size=1, max_size=8).filter(str.strip), among=st.sampled_from(["all", "other"]))
+@settings(max_examples=20)
+def test_typed_text_is_answered_at_the_last_step(word, among):
+    m = model(encode=encode, images=[None if i % 3 else np.ones((3, 4, 4)) for i in range(N)])
+    m.selected, m.step, m.among = [3], 1, among
+    m.typed = f"  {word} "
+    word = word.strip()
+    assert (m.typed, m.selected, m.step) == (word, [], T - 1)
+    similarity = unit(m.embeddings[-1]) @ unit(encode([word])[0])
+    allowed = [j for j in range(N) if among == "all" or j % 3 == 0]  # "other" than a text is what has a picture
+    expected = sorted(allowed, key=lambda j: -similarity[j])[:8]
+    assert [j for j, _ in m.neighbours] == expected
+    assert [s for _, s in m.neighbours] == pytest.approx(similarity[expected], abs=1e-4)
+    place = m.layouts["pca"].place(encode([word])[0])
+    drawn = sorted(allowed, key=lambda j: np.linalg.norm(m.frames[-1, j] - place))[:8]
+    assert f"; {len(set(expected) & set(drawn))} of these 8 are also nearest" in m.note
+    assert m.ranks == [0, 0]
+    j, cosine = m.neighbours[0]
+    assert m.alt_text.endswith(f" Typed: {word}; nearest: {m.captions[j]} ({m.modality[j]}), cosine {cosine:.2f}.")
+
+
+def test_typed_text_and_selection_exclude_each_other():
+    w = widget(encode=encode)
+    w.typed = "word"
+    assert set(w.landed) == {"pca"}
+    w.selected = [2]
+    assert (w.typed, w.selected, w.landed, w.model.typed_vector) == ("", [2], {}, None)
+    assert len(w.neighbours) == 8
+    assert w.ranks != [0, 0]
+    w.model.typed = "word"
+    assert (w.typed, w.selected, w.step) == ("word", [], T - 1)
+    w.set_state({"selected": [], "typed": ""})
+    assert (w.typed, w.neighbours, w.note) == ("", [], "")
+
+
+def test_what_is_said_of_a_typed_text_stays_with_the_last_step():
+    m = model(encode=encode)
+    m.typed = "word"
+    before = (m.neighbours, m.note, m.warning)
+    m.step = 0
+    assert (m.neighbours, m.note, m.warning) == before
+
+
+def test_typed_text_lands_where_its_vector_belongs():
     z, options = data()
-    m = ExplorerModel(z, **options)
-    rows = z.reshape(-1, D)
-    _, s, v = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
-    v = v[:2] * np.sign([row[np.abs(row).argmax()] for row in v[:2]])[:, None]
-    np.testing.assert_allclose(m.frames, (z - rows.mean(0)) @ v.T, atol=1e-4)
-    assert m.axes == [f"PCA {i + 1} ({s[i] ** 2 / (s**2).sum():.0%} of variance)" for i in range(2)]
-    np.testing.assert_array_equal(m.frames, ExplorerModel(z, **options).frames)
+    w = explore(z, **options, encode=lambda texts: torch.tensor(z[-1, [7]], requires_grad=True))
+    w.axis = ["thing 1", "thing 2"]
+    w.typed = "the vector of item 7"
+    assert set(w.landed) == {"pca", "axis"}
+    for name, at in w.landed.items():
+        frames = np.frombuffer(w.maps[name]["frames"], "<u2").reshape(T, N, 2)
+        assert at == pytest.approx(frames[-1, 7].tolist(), abs=1)
+    assert w.neighbours[0] == (7, 1.0)
 
 
-def test_a_collapsed_embedding_is_shown_all_the_same():
+# ---- choices that are refused
+
+REFUSED = [
+    ("selected", [2, 30], "selected must hold rows, 0 to 29, got 30"),
+    ("selected", [-1], "selected must hold rows, 0 to 29, got -1"),
+    ("hover", 30, "hover must hold rows, 0 to 29 or −1, got 30"),
+    ("among", "nobody", "among"),
+    ("projection", "tsne", "projection must be one of 'pca', 'umap', 'axis', got 'tsne'"),
+    ("projection", "axis", "projection 'axis' needs two texts first"),
+    ("axis", ["thing 1"], r"axis must hold two texts, got \['thing 1'\]"),
+    ("axis", ["thing 1", "  "], "axis must hold two texts"),
+    ("axis", ["thing 1", "thing 2", "thing 3"], "axis must hold two texts"),
+    ("axis", ["thing 1", "THING 1"], r"axis must hold two texts that differ in the embedding, got \['thing 1', 'TH"),
+    ("axis", ["thing 1", "nowhere"], "'nowhere' is the caption of no item, and explore.. was given no encode"),
+    ("typed", "nowhere", "typed needs an encoder: explore"),
+    ("compare", "captions", "compare must be '' or one of 'steps', 'modality', 'projection', got 'captions'"),
+    ("compare", "domains", "compare must be '' or one of"),
+]
+
+
+def state(m):
+    """All that can be seen of a model or a widget."""
+    inner = getattr(m, "model", m)
+    names = [*CHOSEN, *ANSWERS]
+    return {name: getattr(m, name) for name in names} | {"vector": inner.typed_vector} | dict(inner.layouts)
+
+
+@pytest.mark.parametrize(("name", "value", "message"), REFUSED)
+def test_a_refused_choice_is_named_and_changes_nothing(name, value, message):
+    m = model()
+    m.selected, m.step, m.hover = [3], 2, 4
+    before = state(m)
+    with pytest.raises(traitlets.TraitError, match=message):
+        setattr(m, name, value)
+    assert state(m) == before
+    w = Explorer(m)
+    for choose in (lambda: setattr(w, name, value), lambda: w.set_state({name: value})):
+        with pytest.raises(traitlets.TraitError, match=message) as caught:
+            choose()
+        assert state(w) == state(m) == before
+        assert w.refused == str(caught.value)  # the browser shows it
+        w.hover = 5 - (w.hover == 5)
+        assert w.refused == str(caught.value)  # a pointer that passes by does not make it unsaid
+        w.hover = 4
+        w.query = w.query + "x"
+        assert w.refused == ""
+        w.query = ""
+
+
+def test_the_browser_learns_that_its_choice_was_refused(monkeypatch):
+    w = widget()
+    w.compare = "steps"
+    sent = record(w, monkeypatch)
+    with pytest.raises(traitlets.TraitError):
+        w.set_state({"compare": "nothing"})
+    last = {name: value for message, _ in sent for name, value in message["state"].items()}
+    assert last["compare"] == "steps"
+    assert last["refused"].startswith("compare must be")
+
+
+@pytest.mark.parametrize("good", [{"typed": "other"}, {"axis": ["one", "two"]}, {"compare": "steps", "step": 1}])
+def test_choices_that_arrive_together_count_all_or_none(good):
+    w = widget(encode=encode)
+    w.axis, w.typed = ["this", "that"], "word"
+    before = state(w)
+    with pytest.raises(traitlets.TraitError, match="selected"):
+        w.set_state(good | {"selected": [1000]})
+    np.testing.assert_array_equal(before.pop("vector"), w.model.typed_vector)
+    assert {name: value for name, value in state(w).items() if name != "vector"} == before
+    w.set_state({"hover": 5, "selected": [7], "query": "thing"})
+    assert (w.hover, w.selected, w.query) == (5, [7], "thing")
+    assert (w.model.hover, w.model.selected) == (5, [7])
+    assert w.neighbours == w.model.neighbours
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (lambda texts: np.ones(D), r"encode must return a tensor of shape \(1, 12\) for one text, got \(12,\)"),
+        (lambda texts: torch.ones(1, D + 1), r"encode must .* got \(1, 13\)"),
+        (lambda texts: None, "encode failed for 'word': .*NoneType"),
+        (lambda texts: np.array(texts), "encode failed for 'word': "),
+        (lambda texts: np.full((1, D), np.nan), "encode must return finite numbers, got NaN or infinity for 'word'"),
+        (lambda texts: texts[1], "encode failed for 'word': .*list index out of range"),
+    ],
+)
+@pytest.mark.parametrize("choice", [{"typed": "word"}, {"axis": ["thing 1", "word"]}])
+def test_an_encoder_that_fails_is_named(choice, bad, message):
+    w = widget(encode=bad)
+    w.selected = [3]
+    before = state(w)
+    with pytest.raises(traitlets.TraitError, match=message):
+        w.set_state(choice)
+    assert state(w) == before
+    assert w.refused
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_encoders_of_any_float_type(kind):
+    m = model(encode=lambda texts: torch.tensor(encode(texts), requires_grad=True).to(kind))
+    m.typed = "word"
+    np.testing.assert_allclose(m.typed_vector, encode(["word"])[0], rtol=0.01)
+
+
+# ---- projections and comparisons
+
+
+def test_collapsed_and_zero_embeddings_are_shown_all_the_same():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        m = model(embeddings=np.ones((T, N, D)))
-        widget = Explorer(m)
-        widget.selected = 2
-        assert static.picture(m, palette=[])[:4] == b"\x89PNG"
-    assert m.axes[0] == "PCA 1 (0% of variance)"
-    assert [s for _, s in m.neighbours] == [1.0] * 8
-
-
-def test_zero_vectors_have_cosine_zero():
+        w = widget(embeddings=np.ones((T, N, D)))
+        w.selected = [2]
+        assert static.picture(w.model, palette=[])[:4] == b"\x89PNG"
+    assert w.model.axes[0] == "PCA 1 (0% of variance)"
+    assert [s for _, s in w.neighbours] == [1.0] * 8
     z, options = data()
     z[:, 0] = 0
     m = ExplorerModel(z, **options)
-    m.selected = 0
+    m.selected = [0]
     assert [s for _, s in m.neighbours] == [0.0] * 8
 
 
-@pytest.mark.filterwarnings("error::UserWarning")
-def test_umap_repeats_and_keeps_all_snapshots_in_one_map():
+def test_umap_is_computed_once_and_maps_are_sent_when_they_are_new(monkeypatch):
+    calls = []
+    monkeypatch.setattr(projections, "_umap", lambda rows, umap=projections._umap: calls.append(1) or umap(rows))
+    w = widget(embeddings=data()[0][-1], steps=None, encode=encode)
+    sent = record(w, monkeypatch)
+
+    def maps_sent():
+        found = [set(message["state"]["maps"]) for message, _ in sent if "maps" in message["state"]]
+        sent.clear()
+        return found
+
+    w.set_state({"projection": "umap"})
+    assert maps_sent() == [{"pca", "umap"}]
+    assert (w.model.axes, "axes UMAP 1 and UMAP 2" in w.alt_text) == (["UMAP 1", "UMAP 2"], True)
+    for change in ({"projection": "pca"}, {"projection": "umap"}, {"compare": "projection"}, {"selected": [1, 2]}):
+        w.set_state(change)
+        assert maps_sent() == []
+    for text in ("one", "three"):
+        w.set_state({"axis": [text, "two"]})
+        assert (w.projection, maps_sent()) == ("axis", [{"pca", "umap", "axis"}])
+    w.set_state({"projection": "pca", "typed": "word"})
+    assert maps_sent() == []
+    assert set(w.landed) == {"pca", "umap", "axis"}
+    assert len(calls) == 1
+
+
+def test_an_axis_set_on_the_model_is_shown_by_its_widgets():
+    w = widget()
+    w.model.axis = ["thing 1", "thing 2"]
+    assert (w.axis, w.projection) == (["thing 1", "thing 2"], "axis")
+    assert w.maps["axis"]["axes"] == w.model.axes
+    w.model.axis = []
+    assert w.projection == "axis"
+
+
+def test_comparing_pca_and_umap_draws_both():
+    w = widget(embeddings=data()[0][-1], steps=None)
+    w.compare = "projection"
+    assert set(w.maps) == {"pca", "umap"}
+    assert w.projection == "pca"
+
+
+def test_what_can_be_compared():
+    domains = ["photo"] * 10 + [None] * 5 + ["drawing"] * 10 + ["print"] * 5
+    modality = ["image"] * 20 + ["text"] * 5 + ["sound"] * 5
+    m = model(domains=domains, modality=modality, steps=[0, 1000, 2000, 30_000])
+    assert m.comparisons == {
+        "steps": ["step 0", "step 30,000"],
+        "modality": ["image", "text and sound"],
+        "domains": ["photo", "drawing and print"],
+        "projection": ["PCA", "UMAP"],
+    }
+    one = model(embeddings=data()[0][0], steps=None, images=None, domains=["photo", None] * 15)
+    assert one.comparisons == {"projection": ["PCA", "UMAP"]}
+    for name in ("steps", "modality", "domains", ""):
+        m.compare = name
+        assert m.compare == name
+    with pytest.raises(traitlets.TraitError, match="compare must be '' or one of 'projection', got 'steps'"):
+        one.compare = "steps"
+
+
+def test_trustworthiness_is_that_of_the_map_and_the_step():
+    m = model(encode=encode)
+    for r in range(40):  # each axis is a new map: nothing known of an old one may be told of it
+        m.axis = ["a" * (r % 7 + 1), "b" * (r % 5 + 1)]
+        m.step = r % T
+        m.selected = [r % N]
+        expected = projections.trust(m.embeddings[m.step], m.frames[m.step], 8)
+        assert m.trustworthiness("axis", m.step) == expected
+        assert f"trustworthiness: {expected:.2f} " in m.note
+    few = model(k=15)
+    few.selected = [0]
+    assert few.trustworthiness("pca", 0) is None
+    assert few.note.endswith("on the map.")
+
+
+# ---- domains
+
+
+def test_a_shape_tells_the_domain_or_else_the_modality():
+    m = model(domains=["photo"] * 10 + [None] * 10 + ["drawing"] * 10)
+    assert m.groups == ["photo", "image", "text", "drawing"]
+    assert [m.groups[g] for g in m.group] == ["photo"] * 10 + ["image"] * 5 + ["text"] * 5 + ["drawing"] * 10
+    assert model().groups == ["image", "text"]
+    setup = Explorer(m).setup
+    assert (setup["groups"], setup["domains"]) == (m.groups, ["photo", "drawing"])
+    columns = np.frombuffer(Explorer(m).columns, "<i4").reshape(6, N)
+    np.testing.assert_array_equal(columns[4], [0] * 10 + [-1] * 10 + [1] * 10)
+    np.testing.assert_array_equal(columns[5], m.group)
+    with pytest.raises(ValueError, match=r"domains \(and the modalities of items without one\) must have at most 4"):
+        model(domains=[*"abc", *[None] * 27])
+    assert model(domains=[*"ab", *[None] * 28]).groups == ["a", "b", "image", "text"]
+
+
+def test_more_modalities_than_shapes_will_do_where_each_item_has_a_domain():
+    m = model(modality=[f"sense {i % 6}" for i in range(N)], domains=["a", "b"] * 15)
+    assert m.groups == ["a", "b"]
+    assert static.picture(m, palette=[])[:4] == b"\x89PNG"
+
+
+# ---- similarity matrix
+
+
+@pytest.mark.parametrize("pairs", ["both ways", "from the pictures", "from the texts", "one", "none"])
+def test_matrix_holds_items_beside_their_counterparts(pairs):
+    there, back = [*range(15, 30)], [*range(15)]
+    given = {
+        "both ways": there + back,
+        "from the pictures": there + [-1] * 15,
+        "from the texts": [-1] * 15 + back,
+        "one": [15] + [-1] * 29,
+        "none": None,
+    }[pairs]
+    m = model(pairs=given)
+    rows, columns, found = m.matrix()
+    if pairs in ("one", "none"):
+        assert sorted(rows) == list(range(N))
+        assert columns.tolist() == rows.tolist()
+    else:
+        assert sorted(rows) == (there if pairs == "from the texts" else back)
+        assert columns.tolist() == [given[i] for i in rows]
+    assert [m.labels[i] for i in rows] == sorted(m.labels[i] for i in rows)  # class beside class
+    for t in range(T):
+        np.testing.assert_allclose(found[t], cosines(m.embeddings[t])[np.ix_(rows, columns)], atol=1e-5)
+
+
+def test_matrix_is_a_sample_of_all_classes_and_travels_in_256_shades():
     rng = np.random.default_rng(0)
-    blobs = np.repeat(10 * np.eye(3, 8), 20, 0) + rng.normal(size=(2, 60, 8)) * 0.3
-    options = {"captions": ["x"] * 60, "labels": [i // 20 for i in range(60)], "projection": "umap"}
-    m = ExplorerModel(blobs, **options)
-    assert m.frames.shape == (2, 60, 2)
-    assert m.axes == ["UMAP 1", "UMAP 2"]
-    np.testing.assert_array_equal(m.frames, ExplorerModel(blobs, **options).frames)
-    centres = m.frames.reshape(2, 3, 20, 2).mean(2)
-    drift = np.linalg.norm(centres[0] - centres[1], axis=1).max()
-    apart = np.linalg.norm(centres[0][:, None] - centres[0][None], axis=2)[np.triu_indices(3, 1)].min()
-    assert drift < apart / 2  # a blob stays in its place from snapshot to snapshot
+    labels = [i // 100 for i in range(500)] + [None] * 100
+    w = explore(rng.normal(size=(2, 600, 5)), captions=["x"] * 600, labels=labels)
+    rows, columns, cosine = w.model.matrix()
+    assert len(rows) == len(columns) == len(set(rows)) == 64
+    counts = [sum(labels[i] == c for i in rows) for c in (0, 1, 2, 3, 4, None)]
+    assert min(counts) >= 10
+    assert max(counts) <= 11
+    sent = w.setup["matrix"]
+    assert (sent["rows"], sent["columns"]) == (rows.tolist(), columns.tolist())
+    shades = np.frombuffer(w.matrix, np.uint8).reshape(2, 64, 64) / 255
+    step = (sent["high"] - sent["low"]) / 255
+    np.testing.assert_allclose(sent["low"] + (sent["high"] - sent["low"]) * shades, cosine, atol=step * 0.51)
 
 
 # ---- arguments
@@ -224,6 +575,9 @@ def test_embeddings_of_any_float_type_and_of_one_snapshot(kind):
         ({"pairs": [1.0] * 30}, TypeError, r"pairs\[0\] has the wrong type float"),
         ({"steps": [0, 1]}, ValueError, "steps must have 4 entries, got 2"),
         ({"projection": "tsne"}, ValueError, "projection must be one of 'pca', 'umap', got 'tsne'"),
+        ({"domains": ["a"] * 3}, ValueError, "domains must have 30 entries, got 3"),
+        ({"domains": [1] * 30}, TypeError, r"domains\[0\] has the wrong type int"),
+        ({"encode": "a model"}, TypeError, "encode must be a function of a list of texts, got str"),
         ({"k": 0}, ValueError, "k must be from 1 to 29, got 0"),
         ({"k": 30}, ValueError, "k must be from 1 to 29, got 30"),
         ({"images": [None] * 3}, ValueError, "images must have 30 entries, got 3"),
@@ -238,8 +592,21 @@ def test_embeddings_of_any_float_type_and_of_one_snapshot(kind):
     ],
 )
 def test_bad_arguments_are_named(change, error, message):
-    with pytest.raises(error, match=message):
-        model(**change)
+    for make in (model, widget):
+        with pytest.raises(error, match=message):
+            make(**change)
+
+
+def test_explore_takes_what_the_model_takes():
+    model_takes = inspect.signature(ExplorerModel.__init__).parameters
+    assert [*model_takes.values()][1:] == [*inspect.signature(explore).parameters.values()]
+
+
+@pytest.mark.parametrize(("n", "k"), [(2, 1), (3, 2), (9, 8), (10, 8)])
+def test_as_many_neighbours_as_there_are(n, k):
+    w = explore(np.random.default_rng(0).normal(size=(n, 3)), captions=["x"] * n)
+    w.selected = [1]
+    assert (w.setup["k"], len(w.neighbours)) == (k, k)
 
 
 def test_non_finite_embeddings_say_where():
@@ -284,64 +651,77 @@ def test_modality_follows_from_the_pictures_where_not_given():
 # ---- the widget, without a browser
 
 
-def widget(**changes):
-    embeddings, options = data(**changes)
-    return explore(embeddings, **options)
+def record(w, monkeypatch):
+    """The messages that the widget sends from now on, each with its buffers."""
+    sent = []
+    monkeypatch.setattr(w, "_send", lambda message, buffers=None: sent.append((message, buffers)))
+    return sent
 
 
 def test_widget_and_model_agree_both_ways():
     w = widget()
-    w.selected, w.step, w.query = 3, 99, "thing 1"
-    assert (w.model.selected, w.model.step, w.step) == (3, 3, 3)
+    w.selected, w.step, w.query = [3, 3], 99, "thing 1"
+    assert (w.selected, w.model.selected, w.model.step, w.step) == ([3], [3], 3, 3)
     assert w.matches == [i for i, c in enumerate(w.model.captions) if "thing 1" in c]
     assert w.neighbours == w.model.neighbours
-    w.model.selected = 7
-    assert w.selected == 7
-    assert w.alt_text == w.model.alt_text
-    assert w.neighbours == w.model.neighbours
-    with pytest.raises(traitlets.TraitError, match="selected"):
-        w.selected = 1000
-    assert (w.selected, w.model.selected) == (7, 7)
-    with pytest.raises(traitlets.TraitError, match="among"):
-        w.among = "nobody"
-    assert w.among == "all"
-
-
-def test_choices_that_arrive_together_all_count():
-    w = widget()
-    w.set_state({"hover": 5, "selected": 7, "query": "thing"})  # as one message from the browser
-    assert (w.hover, w.selected, w.query) == (5, 7, "thing")
-    assert (w.model.hover, w.model.selected) == (5, 7)
-    assert w.neighbours == w.model.neighbours
+    w.model.selected = [7]
+    assert w.selected == [7]
+    assert state(w) == state(w.model)
 
 
 def test_two_views_of_one_model_are_linked():
-    m = model()
+    m = model(encode=encode)
     left, right = Explorer(m), Explorer(m)
-    left.selected = 4
-    assert right.selected == 4
-    assert right.neighbours == left.neighbours
+    left.selected = [4]
+    assert right.selected == [4]
+    left.typed, left.axis, left.compare = "word", ["one", "two"], "steps"
+    assert state(right) == state(left)
+    assert (right.landed, right.maps.keys()) == (left.landed, {"pca", "axis"})
 
 
-def test_a_step_costs_less_than_a_kilobyte(monkeypatch):
-    w = widget()
-    w.selected = 3
-    sent = []
-    monkeypatch.setattr(w, "_send", lambda message, buffers=None: sent.append((message, buffers)))
+@pytest.mark.parametrize(
+    "before",
+    [
+        {"selected": [3]},
+        {"selected": [3], "axis": ["thing 1", "thing 2"], "compare": "steps"},
+        {"selected": [3], "compare": "modality", "query": "thing"},
+        {"typed": "a longer sentence of one's own"},
+        {"selected": list(range(N))},
+        {},
+    ],
+)
+def test_a_step_costs_less_than_a_kilobyte(before, monkeypatch):
+    w = widget(encode=encode)
+    w.set_state(before)
+    sent = record(w, monkeypatch)
     w.set_state({"step": 2})
     assert len(sent) == 1
     assert not sent[0][1]
-    assert set(sent[0][0]["state"]) <= {"neighbours", "pair_rank", "note", "alt_text"}
+    assert set(sent[0][0]["state"]) <= set(ANSWERS)
     assert len(json.dumps(sent[0][0])) < 1000
+
+
+def test_a_lasso_around_500_items_is_one_message_each_way(monkeypatch):
+    w = explore(np.random.default_rng(0).normal(size=(600, 5)), captions=["x"] * 600)
+    sent = record(w, monkeypatch)
+    w.set_state({"selected": list(range(500))})
+    assert w.model.selected == list(range(500))
+    assert len(sent) == 1
+    assert set(sent[0][0]["state"]) == {"alt_text"}
 
 
 def test_frames_survive_the_trip_as_16_bit_numbers():
     w = widget()
-    q = np.frombuffer(w.frames, "<u2").reshape(T, N, 2).astype(float)
-    low = w.model.frames.min((0, 1))
-    span = (w.model.frames.max((0, 1)) - low).max()
-    np.testing.assert_allclose(low + q / 65535 * span, w.model.frames, atol=span / 65000)
-    assert w.setup["extent"] == q.max((0, 1)).tolist()
+    w.axis = ["thing 1", "thing 2"]
+    for name, layout in w.model.layouts.items():
+        sent = w.maps[name]
+        q = np.frombuffer(sent["frames"], "<u2").reshape(T, N, 2).astype(float)
+        low = layout.frames.min((0, 1))
+        span = (layout.frames.max((0, 1)) - low).max()
+        np.testing.assert_allclose(low + q / 65535 * span, layout.frames, atol=span / 65000)
+        assert sent["extent"] == q.max((0, 1)).tolist()
+        assert max(sent["extent"]) == 65535
+        assert sent["axes"] == layout.axes
 
 
 def test_atlas_holds_every_picture_in_its_place():
@@ -412,3 +792,14 @@ def test_still_picture_follows_the_step_and_shows_the_pictures():
     first = centre()
     m.step = 3
     assert np.linalg.norm(centre() - first) > 5
+
+
+def test_colabs_custom_widgets_are_switched_on(monkeypatch):
+    switched = []
+    output = types.SimpleNamespace(enable_custom_widget_manager=lambda: switched.append(True))
+    widget()
+    assert not switched  # not in Colab
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    monkeypatch.setitem(sys.modules, "google.colab.output", output)
+    widget()
+    assert switched

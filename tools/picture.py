@@ -1,4 +1,4 @@
-"""Take README's picture: lesson 00 in a real JupyterLab, run to the end, with one emoji pinned. make picture
+"""Take README's picture: lesson 00 in a real JupyterLab, run to the end, with one emoji pointed at. make picture
 
 Needs the extra `browser` and a Chromium, as the browser tests do.
 """
@@ -22,9 +22,9 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         lab = Lab(Path(folder))
         try:
-            options = {"viewport": {"width": 1200, "height": 1600}}  # tall enough for all of the explorer
+            options = {"viewport": {"width": 1560, "height": 1600}}  # tall enough for all of the explorer
             notebook = Notebook(browser, lab, "00_start_here.ipynb", **options).run_all(seconds=300)
-            notebook.execute("explorer.selected = icons.names['en'].index('cat face')")
+            notebook.execute("explorer.hover = icons.names['en'].index('cat face')")
             notebook.page.wait_for_timeout(1500)
             target = ROOT / "docs" / "explorer.png"
             notebook.page.locator(".xlib-explorer").screenshot(path=target)

@@ -63,6 +63,8 @@ def until(condition, what, *, seconds=10.0):
 class Lab:
     """A JupyterLab server of its own on 127.0.0.1 over a copy of the course's notebooks."""
 
+    module, app, where = "jupyterlab", "LabApp", "lab/tree"
+
     def __init__(self, folder: Path):
         self.notebooks = folder / "notebooks"
         ignored = shutil.ignore_patterns(".ipynb_checkpoints")
@@ -94,9 +96,9 @@ class Lab:
                 "--ServerApp.port_retries": 0,
                 "--IdentityProvider.token": self.token,
                 "--ServerApp.root_dir": self.notebooks,
-                "--LabApp.expose_app_in_browser": True,
+                f"--{self.app}.expose_app_in_browser": True,
             }
-            command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+            command = [sys.executable, "-m", self.module, "--no-browser", "--allow-root", "--ip=127.0.0.1"]
             command += [f"{name}={value}" for name, value in options.items()]
             self.process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
         until(self._answers, "JupyterLab answers", seconds=60)
@@ -111,7 +113,7 @@ class Lab:
             return False
 
     def url(self, path):
-        return f"http://127.0.0.1:{self.port}/lab/tree/{path}?token={self.token}&reset"
+        return f"http://127.0.0.1:{self.port}/{self.where}/{path}?token={self.token}&reset"
 
     def add(self, name, cells):
         """Write a notebook of code cells next to the lessons; returns its path, as `Notebook` takes it."""
@@ -184,7 +186,7 @@ class Notebook:
 
 def move_the_explorer(notebook, root, name, word):
     """Slider, search and click: each changes what is drawn and what the kernel knows."""
-    canvas, slider = root.locator(".stage > canvas"), root.get_by_role("slider")
+    canvas, slider = root.locator(".stage > canvas").first, root.get_by_role("slider")
     root.scroll_into_view_if_needed()
 
     def changes(act, expression, value):
@@ -201,7 +203,7 @@ def move_the_explorer(notebook, root, name, word):
     changes(lambda: root.get_by_role("searchbox").fill(word), f"{name}.query", word)
     assert 0 < notebook.kernel(f"len({name}.matches)") < notebook.kernel(f"len({name}.model.captions)") / 3
     root.get_by_role("searchbox").fill("")
-    notebook.execute(f"{name}.selected = -1")
+    notebook.execute(f"{name}.selected = []")
 
     box = canvas.bounding_box()
     # From the middle of the map, the arrow keys lead to items; Enter pins the one that is reached.
@@ -209,8 +211,8 @@ def move_the_explorer(notebook, root, name, word):
     notebook.page.keyboard.press("ArrowRight")
     until(lambda: notebook.kernel(f"{name}.hover") >= 0, "an arrow key reaches an item")
     notebook.page.keyboard.press("Enter")
-    until(lambda: notebook.kernel(f"{name}.selected") >= 0, "Enter pins it")
+    until(lambda: notebook.kernel(f"len({name}.selected)") == 1, "Enter pins it")
     assert root.locator("ol .row").count() == len(notebook.kernel(f"[row for row, _ in {name}.neighbours]")) > 0
     notebook.page.keyboard.press("Escape")
-    until(lambda: notebook.kernel(f"{name}.selected") == -1, "Escape lets it go")
+    until(lambda: notebook.kernel(f"{name}.selected") == [], "Escape lets it go")
     canvas.click(position={"x": box["width"] / 2, "y": box["height"] / 2})  # by mouse: no error, item or not

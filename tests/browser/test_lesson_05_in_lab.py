@@ -48,5 +48,5 @@ def test_the_domains_while_dann_trains(opened):
     root = opened.page.locator(".xlib-explorer").first
     root.wait_for()
     move_the_explorer(opened, root, "digits_explorer", "a 7, clean")
-    assert opened.kernel("digits_explorer.model.modalities") == ["clean, has labels", "on a photograph, has none"]
+    assert opened.kernel("digits_explorer.model.groups") == ["clean, has labels", "on a photograph, has none"]
     opened.clean()

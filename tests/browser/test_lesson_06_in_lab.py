@@ -50,5 +50,5 @@ def test_three_models_in_one_explorer(opened):
     root = opened.page.locator(".xlib-explorer").first
     root.wait_for()
     move_the_explorer(opened, root, "across_explorer", "ten")
-    assert opened.kernel("across_explorer.model.modalities")[0] == "clean"
+    assert opened.kernel("across_explorer.model.groups")[0] == "clean"
     opened.clean()

@@ -1,5 +1,7 @@
-"""The embedding explorer: both modalities of a trained space in one picture that can be played with."""
+"""The embedding explorer: a trained space in pictures that can be played with, in a notebook or in a web page."""
 
+from xlib import _validate
+from xlib.explore import inputs, many
 from xlib.explore.model import ExplorerModel
 from xlib.explore.view import Explorer
 
@@ -12,24 +14,37 @@ def explore(
     captions,
     images=None,
     labels=None,
+    domains=None,
     modality=None,
     pairs=None,
     steps=None,
     projection="pca",
+    encode=None,
     title="",
-    k=8,
-) -> Explorer:
-    """Show an embedding as a widget: hover, search, play its training, click for nearest neighbours.
+    k=None,
+):
+    """Show an embedding as a widget: hover, search, play its training, click for nearest neighbours, compare.
 
     embeddings: (N, d), or (T, N, d) for T snapshots over training; torch or numpy, finite, used as they are.
     captions: N strings. images: N pictures, each (3|4, h, w) or (h, w, 3|4), uint8 or float in [0, 1], or None for an
     item without one; a tensor (N, ...) too. labels: N class names or ints, or None; up to 8 classes are coloured.
-    modality: N names, such as "image" and "text", at most 4 different ones (default: by who has a picture).
+    domains: N names, or None; modality: N names, such as "image" and "text" (default: by who has a picture). A
+    marker's shape tells an item's domain, or where it has none its modality: at most 4 different ones.
     pairs: N ints, the row of the counterpart in the other modality, −1 for none; many may share one. steps: T ints,
-    the training step of each snapshot. projection: "pca" or "umap", one map for all snapshots (see `model.project`).
-    k: how many neighbours to list, by cosine in all d dimensions at the step shown.
+    the training step of each snapshot. projection: "pca" or "umap" to begin with, one map for all snapshots.
+    encode: a function of a list of M texts to an (M, d) tensor or array in the space of the last snapshot. With it
+    one can type captions of one's own, and span an axis between any two texts.
+    k: how many neighbours to list, by cosine in all d dimensions at the step shown (default: 8, or all).
 
-    On the result, `step` (index of the snapshot), `selected`, `hover` (rows), `query` and `among` can be read and
-    set; `neighbours`, `matches`, `note` and `alt_text` follow. Raises ValueError or TypeError naming the argument.
+    On the result, `step` (index of the snapshot), `selected` (rows), `hover` (a row), `query`, `among`, `projection`,
+    `axis` (two texts), `compare` and `typed` can be read and set, see `ExplorerModel`; `neighbours`, `matches`,
+    `note`, `warning` and `alt_text` follow. `to_html(path)` writes a page that works without a kernel.
+
+    Beyond 50,000 items it says so and returns a jupyter-scatter widget of the last snapshot (pip install
+    "xlib-course[many]"). Raises ValueError or TypeError naming the argument.
     """
-    return Explorer(ExplorerModel(**locals()))  # the same arguments, checked there
+    given = dict(locals())  # the same arguments, checked there
+    _validate.choice("projection", projection, ("pca", "umap"))
+    if inputs.snapshots(embeddings).shape[1] > many.MOST:
+        return many.scatter(embeddings, captions, labels, projection)
+    return Explorer(ExplorerModel(**given))

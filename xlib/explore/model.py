@@ -1,40 +1,47 @@
 """What the explorer shows and what is chosen in it. Pure Python: tests drive it without a browser."""
 
-import warnings
+from collections import Counter
 
 import numpy as np
 import torch
 import traitlets as T
-from PIL import Image
-from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
-from tqdm.auto import tqdm
 
 from xlib import _validate
+from xlib.explore import inputs, projections
+from xlib.explore.projections import Layout
 
-MOST = 50_000  # beyond this many items a canvas drawn item by item is the wrong tool
-FIT_ROWS = 50_000  # rows that PCA is fitted on, drawn from all snapshots
-THUMBNAIL = 48  # pixels of a thumbnail's longer side: sharp at 24 CSS pixels on a dense screen
+MATRIX = 64  # rows and columns of the similarity matrix, at most
+SHAPES = 4  # different marker shapes
 
 
 class ExplorerModel(T.HasTraits):
-    """Snapshots of an embedding, their 2-D picture, and the answers to what is chosen in it.
+    """Snapshots of an embedding, pictures of it, and the answers to what is chosen in it.
 
-    Set `step` (a snapshot's index; clipped), `hover` and `selected` (a row, or −1 for none), `query` (text searched
-    in the captions) and `among` ("all", or "other" to search the other modality only). `matches`, `neighbours`
-    ((row, cosine) pairs, nearest first), `pair_rank` (1 is nearest; 0: no pair), `note` and `alt_text` follow.
-    Arguments as for `explore`.
+    What can be set: `step` (a snapshot's index; clipped), `hover` (a row, or −1), `selected` (a list of rows),
+    `query` (text searched in the captions), `among` ("all", or "other": neighbours in the other modality only),
+    `projection` ("pca", "umap", "axis"), `axis` (two texts that span that projection; setting it shows it),
+    `compare` ("", or one of `comparisons`: two maps side by side) and `typed` (a caption of your own).
+
+    What follows: `matches` of the query; for one selected row or the typed text `neighbours` ((row, cosine) pairs,
+    nearest first), `note`, and `warning` where the picture misleads; `ranks` ([there, back]: where its counterpart
+    stands among the rivals seen from it, and it among its own rivals seen from the counterpart; 1 is nearest, 0 means
+    no pair); `alt_text`. Arguments as for `explore`.
     """
 
     step = T.Int(0)
     hover = T.Int(-1)
-    selected = T.Int(-1)
+    selected = T.List(T.Int())
     query = T.Unicode("")
     among = T.Enum(("all", "other"), "all")
+    projection = T.Unicode("pca")
+    axis = T.List(T.Unicode())
+    compare = T.Unicode("")
+    typed = T.Unicode("")
     matches = T.List(T.Int())
     neighbours = T.List()
-    pair_rank = T.Int(0)
+    ranks = T.List(T.Int(), [0, 0])
     note = T.Unicode("")
+    warning = T.Unicode("")
     alt_text = T.Unicode("")
 
     def __init__(
@@ -44,247 +51,315 @@ class ExplorerModel(T.HasTraits):
         captions,
         images=None,
         labels=None,
+        domains=None,
         modality=None,
         pairs=None,
         steps=None,
         projection="pca",
+        encode=None,
         title="",
-        k=8,
+        k=None,
     ):
         _validate.choice("projection", projection, ("pca", "umap"))
-        z = _snapshots(embeddings)
+        z = inputs.snapshots(embeddings)
         n = z.shape[1]
-        if n > MOST:
-            raise ValueError(f"embeddings must have at most {MOST} items, got {n}; jupyter-scatter draws more")
-        if not 1 <= k < n:
-            raise ValueError(f"k must be from 1 to {n - 1}, got {k}")
-        self.captions = _column("captions", captions, n, str)
-        self.labels = _column("labels", labels, n, (str, int, type(None))) or [None] * n
-        self.pairs = np.array(_column("pairs", pairs, n, int) or [-1] * n)
-        if bad := [i for i, j in enumerate(self.pairs) if not -1 <= j < n or j == i]:
-            raise ValueError(
-                f"pairs must be another row, 0 to {n - 1}, or −1; got {self.pairs[bad[0]]} in row {bad[0]}"
-            )
-        self.steps = _column("steps", steps, len(z), int) or list(range(len(z)))
-        self.sprites, self.thumbnails = _thumbnails(images, n)
-        self.modality = _column("modality", modality, n, str) or _modality(self.sprites)
-        if len(set(self.modality)) > 4:
-            raise ValueError(f"modality must have at most 4 different values, got {len(set(self.modality))}")
+        k = min(8, n - 1) if k is None else k
+        _validate.whole("k", k, least=1, most=n - 1)
+        if encode is not None and not callable(encode):
+            raise TypeError(f"encode must be a function of a list of texts, got {type(encode).__name__}")
+        self.captions = inputs.column("captions", captions, n, str)
+        self.labels = inputs.column("labels", labels, n, (str, int, type(None))) or [None] * n
+        self.domains = inputs.column("domains", domains, n, (str, type(None))) or [None] * n
+        self.pairs = inputs.pairs(pairs, n)
+        self.steps = inputs.column("steps", steps, len(z), int) or list(range(len(z)))
+        self.sprites, self.thumbnails = inputs.thumbnails(images, n)
+        self.modality = inputs.column("modality", modality, n, str) or inputs.modality(self.sprites)
 
         super().__init__()
-        self.embeddings, self.projection, self.title, self.k = z, projection, str(title), int(k)
+        self.embeddings, self.encode, self.title, self.k = z, encode, str(title), int(k)
         self.classes = sorted(set(self.labels) - {None}, key=lambda c: (isinstance(c, str), c))
-        self.modalities = list(dict.fromkeys(self.modality))
-        self._kind = np.array([self.modalities.index(m) for m in self.modality])
+        self.modalities, self._kind = _codes(self.modality)
+        # A marker's shape says the domain, and where there is none the modality.
+        both = zip(self.domains, self.modality, strict=True)
+        self.groups, self.group = _codes([m if d is None else d for d, m in both])
+        if len(self.groups) > SHAPES:
+            name = "modality" if domains is None else "domains (and the modalities of items without one)"
+            raise ValueError(f"{name} must have at most {SHAPES} different values, got {len(self.groups)}")
+        self.unit = z / np.maximum(np.linalg.norm(z, axis=2, keepdims=True), 1e-12)
+        similarity = np.einsum("tnd,tnd->tn", self.unit, self.unit[:, self.pairs])
+        self.pair_similarity = np.where(self.pairs < 0, np.nan, similarity)
         self._lower = [caption.lower() for caption in self.captions]
-        self.frames, self.axes = project(z, projection)
-        unit = self.unit = z / np.maximum(np.linalg.norm(z, axis=2, keepdims=True), 1e-12)
-        self.pair_similarity = np.where(self.pairs < 0, np.nan, np.einsum("tnd,tnd->tn", unit, unit[:, self.pairs]))
+        self.typed_vector = None
+        self.layouts: dict[str, Layout] = {}  # by name, as far as they have been asked for
+        self.layout(projection)
+        self.projection = projection
         self._follow(None)
+
+    # ---- pictures
+
+    @property
+    def frames(self):
+        """(T, N, 2): where the items lie in the projection shown, at every snapshot."""
+        return self.layouts[self.projection].frames
+
+    @property
+    def axes(self):
+        """The names of the two axes of the projection shown."""
+        return self.layouts[self.projection].axes
+
+    def layout(self, name) -> Layout:
+        """The projection of this name, computed when it is first asked for."""
+        if name not in self.layouts:
+            self.layouts[name] = getattr(projections, name)(self.embeddings)
+        return self.layouts[name]
+
+    @property
+    def comparisons(self):
+        """What `compare` can be, "" for a single map: name → what the two maps show."""
+        last = f"{self.steps[-1]:,}"
+        options = {"steps": [f"step {self.steps[0]:,}", f"step {last}"]} if len(self.steps) > 1 else {}
+        for name, values in (("modality", self.modality), ("domains", self.domains)):
+            found = list(dict.fromkeys(v for v in values if v is not None))
+            if len(found) > 1:
+                options[name] = [found[0], " and ".join(found[1:])]
+        return options | {"projection": ["PCA", "UMAP"]}
+
+    # ---- choices
 
     @T.validate("step")
     def _clip(self, proposal):
         return min(max(proposal["value"], 0), len(self.steps) - 1)
 
-    @T.validate("hover", "selected")
-    def _row(self, proposal):
-        if not -1 <= proposal["value"] < len(self.captions):
-            name, last = proposal["trait"].name, len(self.captions) - 1
-            raise T.TraitError(f"{name} must be a row, 0 to {last}, or −1, got {proposal['value']}")
+    @T.validate("hover")
+    def _one_row(self, proposal):
+        return self._row("hover", proposal["value"], " or −1", -1)
+
+    @T.validate("selected")
+    def _rows(self, proposal):
+        return list(dict.fromkeys(self._row("selected", i, "", 0) for i in proposal["value"]))
+
+    def _row(self, name, i, otherwise, least):
+        if not least <= i < len(self.captions):
+            raise T.TraitError(f"{name} must hold rows, 0 to {len(self.captions) - 1}{otherwise}, got {i}")
+        return i
+
+    @T.validate("projection")
+    def _projection(self, proposal):
+        name = proposal["value"]
+        if name not in ("pca", "umap", "axis"):
+            raise T.TraitError(f"projection must be one of 'pca', 'umap', 'axis', got {name!r}")
+        if name == "axis" and name not in self.layouts:
+            raise T.TraitError("projection 'axis' needs two texts first: set axis = [one, other]")
+        self.layout(name)
+        return name
+
+    @T.validate("axis")
+    def _axis(self, proposal):
+        texts = [text.strip() for text in proposal["value"]]
+        if texts and (len(texts) != 2 or not all(texts)):
+            raise T.TraitError(f"axis must hold two texts, got {proposal['value']!r}")
+        if texts:
+            ends = [self._direction(text) for text in texts]
+            layout = projections.between(self.embeddings, *ends, texts)
+            if np.ptp(layout.frames[-1, :, 0]) < 1e-6:
+                raise T.TraitError(f"axis must hold two texts that differ in the embedding, got {texts!r}")
+            self.layouts["axis"] = layout
+        return texts
+
+    @T.validate("compare")
+    def _compare(self, proposal):
+        if proposal["value"] and proposal["value"] not in self.comparisons:
+            options = ", ".join(map(repr, self.comparisons))
+            raise T.TraitError(f"compare must be '' or one of {options}, got {proposal['value']!r}")
+        if proposal["value"] == "projection":
+            self.layout("umap"), self.layout("pca")
         return proposal["value"]
+
+    @T.validate("typed")
+    def _typed(self, proposal):
+        text = proposal["value"].strip()
+        if text and self.encode is None:
+            raise T.TraitError("typed needs an encoder: explore(..., encode=...)")
+        self.typed_vector = self._encoded(text) if text else None
+        return text
+
+    def _encoded(self, text):
+        """The vector (d,) of a text that is no item."""
+        if self.encode is None:
+            raise T.TraitError(f"{text!r} is the caption of no item, and explore() was given no encode")
+        d = self.embeddings.shape[2]
+        try:
+            found = torch.as_tensor(self.encode([text])).detach().float().cpu().numpy()
+        except Exception as error:
+            raise T.TraitError(f"encode failed for {text!r}: {error}") from error
+        if found.shape != (1, d):
+            raise T.TraitError(f"encode must return a tensor of shape (1, {d}) for one text, got {found.shape}")
+        if not np.isfinite(found).all():
+            raise T.TraitError(f"encode must return finite numbers, got NaN or infinity for {text!r}")
+        return found[0]
+
+    def _direction(self, text):
+        """The vector of a text: the mean of the items with this caption, those without a picture if there are any, at
+        the last snapshot; or else what `encode` makes of it."""
+        rows = np.array([i for i, caption in enumerate(self._lower) if caption == text.lower()], int)
+        if not len(rows):
+            return self._encoded(text)
+        words = rows[self.sprites[rows] < 0]
+        return self.unit[-1][words if len(words) else rows].mean(0)
+
+    # ---- answers
 
     @T.observe("query")
     def _search(self, change):
         needle = self.query.strip().lower()
         self.matches = [i for i, text in enumerate(self._lower) if needle in text] if needle else []
 
-    @T.observe("step", "selected", "among")
+    @T.observe("axis")
+    def _show_axis(self, change):
+        if self.axis:
+            self.projection = "axis"
+
+    @T.observe("typed")
+    def _show_typed(self, change):
+        if self.typed:
+            self.selected, self.step = [], len(self.steps) - 1  # the encoder is the trained one
+
+    @T.observe("selected")
+    def _drop_typed(self, change):
+        if self.selected:
+            self.typed = ""
+
+    @T.observe("step", "selected", "among", "projection", "axis", "typed")
     def _follow(self, change):
         with self.hold_trait_notifications():  # who listens hears of a complete answer
-            self.neighbours, self.pair_rank, self.note = self._nearest() if self.selected >= 0 else ([], 0, "")
-            self.alt_text = self._describe()
+            self.neighbours, self.ranks, self.note, self.warning = self._nearest()
+            self.alt_text = self.describe(self.step, self.projection) + self._describe_choice()
 
     def _nearest(self):
-        i = self.selected
-        others = np.arange(len(self.captions)) != i
-        if self.among == "other":
-            others &= self._kind != self._kind[i]
-        cosine = self.unit[self.step] @ self.unit[self.step, i]
+        layout = self.layouts[self.projection]
+        if self.typed:
+            x = self.typed_vector / max(np.linalg.norm(self.typed_vector), 1e-12)
+            others = self.sprites >= 0 if self.among == "other" else self.sprites >= -1
+            step = len(self.steps) - 1
+            found = self.retrieve(x, others, step, layout, layout.place(self.typed_vector))
+            ranks = [0, 0]
+        elif len(self.selected) == 1:
+            i, step = self.selected[0], self.step
+            others = self.others(i, self.among)
+            found = self.retrieve(self.unit[step, i], others, step, layout, self.frames[step, i])
+            ranks = self.pair_ranks(i, step)
+        else:
+            return [], [0, 0], "", ""
+        near, cosines, both = found
+        pairs = [(j, round(float(cosine), 4)) for j, cosine in zip(near, cosines, strict=True)]
+        return pairs, ranks, *self._agreement(both, len(near), step)
+
+    def others(self, i, among):
+        """(N,) True for the rows that item i is compared with: all others, or those of another modality."""
+        return self._kind != self._kind[i] if among == "other" else np.arange(len(self._kind)) != i
+
+    def retrieve(self, x, others, step, layout, at):
+        """The k rows among `others` nearest to a unit vector x by cosine, their cosines, and how many of them are
+        also among the k nearest to the place `at` of the layout."""
+        cosine = self.unit[step] @ x
         near = _first(self.k, -cosine, others)
-        distance = ((self.frames[self.step] - self.frames[self.step, i]) ** 2).sum(1)
-        both = len(set(near) & set(_first(self.k, distance, others)))
-        note = (
-            f"Cosine similarity in all {self.embeddings.shape[2]} dimensions. "
-            f"{both} of these {len(near)} are also among the {len(near)} nearest in the picture."
+        drawn = _first(self.k, ((layout.frames[step] - at) ** 2).sum(1), others)
+        return near, cosine[near], len(set(near) & set(drawn))
+
+    def _agreement(self, both, k, step):
+        """A sentence on how far the map agrees with the truth, and a warning where that is little."""
+        if not k:
+            return "", ""
+        d = self.embeddings.shape[2]
+        note = f"By cosine in all {d} dimensions; {both} of these {k} are also nearest on the map."
+        trust = self.trustworthiness(self.projection, step)
+        if trust is not None:
+            note += f" The map's trustworthiness: {trust:.2f} (1 is perfect, chance about 0.5)."
+        misleads = k > 1 and both < k / 2
+        return (
+            note,
+            f"The map misleads here: {both} of the {k} true neighbours are nearest on it." if misleads else "",
         )
-        return [(j, round(float(cosine[j]), 4)) for j in near], self._rank(i, cosine), note
 
-    def _rank(self, i, cosine):
-        """Where item i's counterpart stands among all items of the counterpart's modality."""
-        if self.pairs[i] < 0:
-            return 0
-        rivals = self._kind == self._kind[self.pairs[i]]
+    def trustworthiness(self, name, step):
+        """How far what is near on this map is near in truth, see `projections.trust`; None for too few items."""
+        layout = self.layouts[name]
+        if step not in layout.trust:
+            layout.trust[step] = projections.trust(self.embeddings[step], layout.frames[step], self.k)
+        return layout.trust[step]
+
+    def pair_ranks(self, i, step):
+        """[where i's counterpart stands among its rivals seen from i, and i among its own seen from there]."""
+        j, unit = self.pairs[i], self.unit[step]
+        return [self._rank(i, j, unit @ unit[i]), self._rank(j, i, unit @ unit[j])] if j >= 0 else [0, 0]
+
+    def _rank(self, i, j, cosine):
+        """The rank of j among all items of its modality but i, by their cosine with i."""
+        rivals = self._kind == self._kind[j]
         rivals[i] = False
-        return 1 + int((cosine[rivals] > cosine[self.pairs[i]]).sum())
+        return 1 + int((cosine[rivals] > cosine[j]).sum())
 
-    def pair_contrast(self):
-        """Mean cosine of pairs, and of all other combinations of their two sides, at the current step."""
+    def pair_contrast(self, step):
+        """Mean cosine of pairs, and of all other combinations of their two sides, at a step."""
         rows = np.flatnonzero(self.pairs >= 0)
         edges = np.stack([rows, self.pairs[rows]], 1)
         order = self._kind * len(self.pairs) + np.arange(len(self.pairs))
         swap = order[edges[:, 0]] > order[edges[:, 1]]  # one modality a side, even where both point at each other
         edges[swap] = edges[swap, ::-1]
         edges = np.unique(edges, axis=0)
-        unit = self.unit[self.step].astype(np.float64)
+        unit = self.unit[step].astype(np.float64)
         a, b = (np.unique(side) for side in edges.T)
         paired = (unit[edges[:, 0]] * unit[edges[:, 1]]).sum()
         rest = len(a) * len(b) - len(edges)
         unpaired = (unit[a].sum(0) @ unit[b].sum(0) - paired) / rest if rest else np.nan
         return paired / max(len(edges), 1), unpaired
 
-    def _describe(self):
-        counts = " and ".join(f"{(self._kind == m).sum():,} {name}" for m, name in enumerate(self.modalities))
-        parts = [f"{self.title or 'Embedding'}: {counts} items; axes {self.axes[0]} and {self.axes[1]}."]
+    def matrix(self):
+        """Rows and columns (at most MATRIX of each, spread over the classes) of the similarity matrix, and its
+        cosines (T, rows, columns): items beside their counterparts, or, without pairs, beside themselves."""
+        paired = self.pairs >= 0
+        sides = np.flatnonzero(paired & (self._kind == min(self._kind[paired], default=0)))
+        rows = sides if len(sides) > 1 else np.arange(len(self.captions))
+        codes = np.array([self.classes.index(c) if c is not None else -1 for c in self.labels])
+        rows = rows[np.argsort(codes[rows], kind="stable")]
+        rows = rows[np.linspace(0, len(rows) - 1, min(MATRIX, len(rows))).round().astype(int)]
+        columns = self.pairs[rows] if len(sides) > 1 else rows
+        return rows, columns, self.unit[:, rows] @ self.unit[:, columns].transpose(0, 2, 1)
+
+    def describe(self, step, name):
+        """The map of this name at a step, in words."""
+        axes = self.layouts[name].axes
+        counts = " and ".join(f"{n:,} {name}" for name, n in Counter(self.modality).items())
+        parts = [f"{self.title or 'Embedding'}: {counts} items; axes {axes[0]} and {axes[1]}."]
         if len(self.steps) > 1:
-            parts.append(f"Step {self.steps[self.step]} ({self.step + 1} of {len(self.steps)} snapshots).")
+            parts.append(f"Step {self.steps[step]} ({step + 1} of {len(self.steps)} snapshots).")
         if (self.pairs >= 0).any():
-            paired, unpaired = self.pair_contrast()
+            paired, unpaired = self.pair_contrast(step)
             parts.append(f"Mean cosine of pairs {paired:.2f}, of other combinations {unpaired:.2f}.")
-        if self.selected >= 0:
-            i, (j, cosine) = self.selected, (self.neighbours or [(self.selected, 1.0)])[0]
-            parts.append(
-                f"Selected: {self.captions[i]} ({self.modality[i]}); "
-                f"nearest: {self.captions[j]} ({self.modality[j]}), cosine {cosine:.2f}."
-            )
         return " ".join(parts)
 
+    def _describe_choice(self):
+        if len(self.selected) > 1:
+            return f" {len(self.selected):,} items selected."
+        if not self.neighbours:
+            return ""
+        what = f"Typed: {self.typed}" if self.typed else f"Selected: {self._name(self.selected[0])}"
+        j, cosine = self.neighbours[0]
+        return f" {what}; nearest: {self._name(j)}, cosine {cosine:.2f}."
 
-def project(z, projection):
-    """(T, N, 2) frames of z (T, N, d), and the names of the two axes.
-
-    One map for all snapshots, fitted on all of them together, so that frames are comparable. PCA: each axis's largest
-    loading is made positive; beyond FIT_ROWS rows it is fitted on a sample. UMAP (cosine, fixed seed, exact
-    neighbours): every row of every snapshot takes part in the fit. A map fitted on the last snapshot alone would have
-    no place for the earlier ones, and UMAP's `transform` takes several times as long as the fit.
-    """
-    flat = z.reshape(-1, z.shape[2])
-    if projection == "umap":
-        frames = np.nan_to_num(_umap(flat))  # all in one point where the embedding has collapsed
-        return frames.reshape(*z.shape[:2], 2), ["UMAP 1", "UMAP 2"]
-    rng = np.random.default_rng(0)
-    fit = flat if len(flat) <= FIT_ROWS else flat[rng.choice(len(flat), FIT_ROWS, replace=False)]
-    with np.errstate(invalid="ignore", divide="ignore"):  # a collapsed embedding has no variance to share
-        pca = PCA(2, random_state=0).fit(fit)
-    axes = pca.components_
-    axes = axes * np.sign(axes[[0, 1], np.abs(axes).argmax(1)])[:, None]
-    shares = np.nan_to_num(pca.explained_variance_ratio_)
-    return (z - pca.mean_) @ axes.T, [f"PCA {i + 1} ({share:.0%} of variance)" for i, share in enumerate(shares)]
+    def _name(self, i):
+        return f"{self.captions[i]} ({self.modality[i]})"
 
 
-def _umap(rows):
-    from umap import UMAP  # slow to import
-
-    options = {"n_neighbors": min(15, len(rows)), "metric": "cosine"}
-    with tqdm(total=2, desc="UMAP: neighbours", leave=False) as bar, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "precomputed_knn")  # it cannot transform new rows: nobody asks it to
-        # Exact neighbours from scikit-learn: UMAP's own search spends a minute on compiling itself.
-        distances, indices = NearestNeighbors(**options, algorithm="brute").fit(rows).kneighbors(rows)
-        bar.update()
-        bar.set_description("UMAP: layout")
-        places = UMAP(
-            **options,
-            precomputed_knn=(indices, distances),
-            force_approximation_algorithm=True,  # so that the given neighbours are used for few rows too
-            init="pca",
-            n_epochs=200,
-            random_state=0,
-            n_jobs=1,
-        ).fit_transform(rows)
-        bar.update()  # or else the bar stays, in red, as one that was broken off
-    return places
+def _codes(values):
+    """The different values in order of appearance, and each entry's index among them."""
+    names = list(dict.fromkeys(values))
+    return names, np.array([names.index(value) for value in values])
 
 
 def _first(k, cost, allowed):
     """Rows of the k lowest costs among those allowed, ties by row."""
     rows = np.flatnonzero(allowed)
+    if len(rows) > k:  # most of them need no sorting
+        rows = rows[cost[rows] <= np.partition(cost[rows], k - 1)[k - 1]]
     return rows[np.argsort(cost[rows], kind="stable")[:k]].tolist()
-
-
-def _snapshots(embeddings):
-    if not isinstance(embeddings, (torch.Tensor, np.ndarray)):
-        raise TypeError(f"embeddings must be a torch.Tensor or numpy array, got {type(embeddings).__name__}")
-    z = torch.as_tensor(embeddings).detach().float().cpu().numpy()
-    z = z[None] if z.ndim == 2 else z
-    if z.ndim != 3 or z.shape[0] < 1 or z.shape[1] < 2 or z.shape[2] < 2:
-        raise ValueError(
-            "embeddings must have shape (N, d) or (T, N, d) with at least two items and two dimensions, "
-            f"got {tuple(embeddings.shape)}"
-        )
-    if not np.isfinite(z).all():
-        t, row = np.argwhere(~np.isfinite(z).all(2))[0]
-        raise ValueError(f"embeddings must be finite, got NaN or infinity, first in snapshot {t}, row {row}")
-    return z
-
-
-def _column(name, values, n, kinds):
-    """values as a list of n entries of the given types; None stays None."""
-    if values is None:
-        return None
-    values = values.tolist() if hasattr(values, "tolist") else values
-    if isinstance(values, str) or not hasattr(values, "__len__"):
-        raise TypeError(f"{name} must be a sequence of {n} entries, got {type(values).__name__}")
-    if len(values) != n:
-        raise ValueError(f"{name} must have {n} entries, got {len(values)}")
-    values = [v.item() if hasattr(v, "item") else v for v in values]
-    for i, value in enumerate(values):
-        if not isinstance(value, kinds):
-            raise TypeError(f"{name}[{i}] has the wrong type {type(value).__name__}: {value!r}")
-    return values
-
-
-def _modality(sprites):
-    """Without names for the modalities: what has a picture is an image, where some items have none."""
-    if (sprites < 0).all() or (sprites >= 0).all():
-        return ["item" if s < 0 else "image" for s in sprites]
-    return ["image" if s >= 0 else "text" for s in sprites]
-
-
-def _thumbnails(images, n):
-    """(N,) index of each item's thumbnail or −1, and the thumbnails: (M, h, w, 4) uint8, one size for all."""
-    images = [None] * n if images is None else images
-    if not hasattr(images, "__len__") or len(images) != n:
-        raise ValueError(
-            f"images must have {n} entries, got {len(images) if hasattr(images, '__len__') else images!r}"
-        )
-    rgba = {i: _rgba(i, image) for i, image in enumerate(images) if image is not None}
-    sprites = np.full(n, -1)
-    sprites[list(rgba)] = np.arange(len(rgba))
-    if not rgba:
-        return sprites, np.zeros((0, 1, 1, 4), np.uint8)
-    size = np.max([image.shape[:2] for image in rgba.values()], axis=0)
-    height, width = np.ceil(size * min(1, THUMBNAIL / size.max())).astype(int)
-    cells = np.zeros((len(rgba), height, width, 4), np.uint8)
-    for cell, pixels in zip(cells, rgba.values(), strict=True):
-        picture = Image.fromarray(pixels)
-        picture.thumbnail((width, height), Image.Resampling.BOX)
-        top, left = (height - picture.height) // 2, (width - picture.width) // 2
-        cell[top : top + picture.height, left : left + picture.width] = picture
-    return sprites, cells
-
-
-def _rgba(i, image):
-    """One picture as (h, w, 4) uint8."""
-    x = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
-    if x.ndim == 3 and x.shape[0] in (1, 3, 4) and x.shape[2] not in (3, 4):
-        x = x.transpose(1, 2, 0)
-    if x.ndim != 3 or x.shape[2] not in (1, 3, 4) or x.size == 0:
-        raise ValueError(f"images[{i}] must have shape (3|4, h, w) or (h, w, 3|4), got {x.shape}")
-    if x.dtype != np.uint8:
-        if not (np.issubdtype(x.dtype, np.floating) and x.min() >= -1e-3 and x.max() <= 1.001):  # NaN fails too
-            raise ValueError(f"images[{i}] must be uint8, or floating point within [0, 1], got {x.dtype}")
-        x = (x.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-    if x.shape[2] < 4:
-        x = np.concatenate(
-            [np.broadcast_to(x[..., :3], (*x.shape[:2], 3)), np.full((*x.shape[:2], 1), 255, np.uint8)], 2
-        )
-    return x

@@ -76,6 +76,7 @@ function movable(model, layer) {
 
   const buttons = model.get("points").map((_, i) => {
     const button = layer.appendChild(document.createElement("button"));
+    button.setAttribute("data-lm-suppress-shortcuts", "true"); // Notebook 7 looks at the focus before around it
     const pointer = ({ clientX, clientY }, { left, top, width, height } = layer.getBoundingClientRect()) =>
       [(clientX - left) / width, (clientY - top) / height];
     let grip; // from the ring's centre to the pointer, so that it does not jump when it is taken

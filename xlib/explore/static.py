@@ -10,7 +10,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from PIL import Image
 
-MARKERS = "oD^s"  # by modality, as in view.js
+MARKERS = "oD^s"  # by domain or modality, as in map.js
 WIDTH, HEIGHT, DPI = 7.6, 5.0, 100
 BOX = (0.05, 0.07, 0.68, 0.85)  # the axes, in shares of the figure
 CJK = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei",
@@ -30,15 +30,14 @@ def picture(model, *, palette) -> bytes:
     pixels = ((xy - middle) / half + 1) / 2 * size
 
     style = {"family": list(_fonts()), "fontsize": 9, "parse_math": False}
-    kinds = np.array([model.modalities.index(name) for name in model.modality])
     colours = np.array(
         [palette[model.classes.index(c)] if palette and c is not None else "#808080" for c in model.labels]
     )
     shown = _thin(pixels, np.flatnonzero(model.sprites >= 0), 30)
     rest = np.setdiff1d(np.arange(len(xy)), shown)
-    for kind in range(len(model.modalities)):
-        rows = rest[kinds[rest] == kind]
-        axes.scatter(*xy[rows].T, s=9, c=colours[rows], marker=MARKERS[kind], alpha=0.6, linewidths=0)
+    for group in range(len(model.groups)):
+        rows = rest[model.group[rest] == group]
+        axes.scatter(*xy[rows].T, s=9, c=colours[rows], marker=MARKERS[group], alpha=0.6, linewidths=0)
     paired = shown if len(shown) else rest
     for i in paired[model.pairs[paired] >= 0][:: max(1, len(paired) // 12)]:
         axes.plot(*xy[[i, model.pairs[i]]].T, color="0.35", linewidth=0.8, zorder=3)
@@ -93,9 +92,7 @@ def _legend(figure, model, palette, style):
     def handle(marker, colour, name):
         return Line2D([], [], linestyle="", marker=marker, color=colour, label=_readable(name))
 
-    handles = [
-        handle(MARKERS[m], "0.2", name) for m, name in enumerate(model.modalities) if len(model.modalities) > 1
-    ]
+    handles = [handle(MARKERS[g], "0.2", name) for g, name in enumerate(model.groups) if len(model.groups) > 1]
     handles += [handle("s", colour, str(c)) for c, colour in zip(model.classes, palette, strict=False)]
     if handles:
         box = figure.legend(
@@ -120,7 +117,7 @@ def _characters():
 
 
 def _drawable(text):
-    return text.isascii() or all(ord(character) in _characters() for character in text)
+    return (text.isascii() and text.isprintable()) or all(ord(character) in _characters() for character in text)
 
 
 def _readable(text):

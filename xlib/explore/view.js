@@ -1,36 +1,58 @@
-// The explorer's front end. What can be chosen (step, hover, selected, query, among) lives in the widget's model, so
-// that Python and the browser see the same; everything drawn follows from it. Data is put in as text, never as markup.
+// The explorer's front end. What can be chosen (step, hover, selected, query, …) lives in the widget's model, so that
+// Python and the browser see the same; everything drawn follows from it. Data is put in as text, never as markup.
 
-const SHAPES = ["circle", "diamond", "triangle", "square"]; // of items without a picture, by modality
 const TRAVEL = 600; // ms from one snapshot to another
 const DWELL = 250; // ms that play rests on each
-const EDGE = 30; // CSS pixels kept free around the data
-const FONT = "12px system-ui, sans-serif";
+const SETTLED = 140; // ms after the last move of a drag or zoom, until captions are chosen anew
+const PAGE = 20; // rows of the table
+const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+const OWN_KEYS = ["data-lm-suppress-shortcuts", "true"]; // Jupyter's shortcuts are not for here
 const MARKUP = `
   <div class="top"><strong data-ui="title"></strong><output data-ui="count" class="count" aria-live="polite"></output>
+    <button data-ui="take" type="button" class="take" hidden>Select them</button>
     <input data-ui="search" type="search" placeholder="Search captions" aria-label="Search captions" spellcheck="false"></div>
+  <div class="bar">
+    <div class="choice" role="group" aria-label="View"><button data-tab="map" type="button">Map</button
+      ><button data-tab="matrix" type="button">Matrix</button><button data-tab="table" type="button">Table</button></div>
+    <label data-ui="projecting">Projection <select data-ui="projection"></select></label>
+    <form data-ui="spanning" class="spanning" hidden><input data-ui="one" type="text" aria-label="Axis from" placeholder="from: even" spellcheck="false"
+      ><span aria-hidden="true">↔</span><input data-ui="other" type="text" aria-label="Axis to" placeholder="to: odd" spellcheck="false"
+      ><button type="submit">Show</button></form>
+    <label data-ui="comparing">Compare <select data-ui="compare"></select></label>
+    <form data-ui="typing" class="typing" hidden><input data-ui="typed" type="text" aria-label="Your own caption" placeholder="Type your own caption" spellcheck="false"
+      ><button type="submit">Place it</button></form>
+    <div data-ui="tools" class="choice tools" role="group" aria-label="Dragging on the map"><button data-tool="move" type="button">Move</button
+      ><button data-tool="lasso" type="button">Lasso</button><button data-tool="box" type="button">Box</button></div>
+    <button data-ui="save" type="button">Save picture</button>
+  </div>
+  <p data-ui="refused" class="warning" role="alert" hidden></p>
   <div class="middle">
-    <div>
-      <div data-ui="stage" class="stage">
-        <canvas data-ui="canvas" tabindex="0" role="application" aria-roledescription="map of an embedding"></canvas>
-        <span data-ui="axisX" class="axis x"></span><span data-ui="axisY" class="axis y"></span>
+    <div class="left">
+      <div data-ui="stages" class="stages">
         <div class="zoom"><button data-ui="zoomIn" type="button" aria-label="Zoom in">+</button
           ><button data-ui="zoomOut" type="button" aria-label="Zoom out">−</button
           ><button data-ui="fit" type="button" aria-label="Show all">Fit</button></div>
         <div data-ui="card" class="card" hidden></div>
       </div>
+      <div data-ui="matrixView" class="matrix" hidden><canvas data-ui="matrix" tabindex="0" role="application"
+        aria-roledescription="similarity matrix"></canvas><div class="cell"><p data-ui="about" class="note"></p><div class="scale"></div><div class="ends"><span data-ui="low"></span><span>cosine</span><span data-ui="high"></span></div>
+        <div data-ui="cell"></div></div></div>
+      <div data-ui="tableView" class="table" hidden><div class="sheet" tabindex="0" role="region" aria-label="Table of items"><table><thead><tr data-ui="head"></tr></thead><tbody data-ui="body"></tbody></table></div>
+        <div class="pages"><button data-ui="back" type="button">Previous</button><span data-ui="pages"></span><button data-ui="next" type="button">Next</button></div></div>
       <div data-ui="training" class="training"><button data-ui="play" type="button" class="play"></button>
         <input data-ui="slider" type="range" min="0" step="1" aria-label="Training step"><span data-ui="at" class="step"></span></div>
       <div data-ui="legend" class="legend"></div>
     </div>
     <aside aria-label="Selected item">
       <div data-ui="hint" class="hint"><p data-ui="invite"></p>
-        <p>On the map, arrow keys walk from item to item, Enter pins one, Escape clears, and + − 0 zoom.</p></div>
+        <p>On the map, arrow keys walk from item to item, Enter selects one, Space adds one, Escape clears, and + − 0 zoom.
+        Shift and a drag draw a lasso.</p></div>
       <div data-ui="chosen" class="chosen">
-        <button data-ui="close" type="button" class="close" aria-label="Clear selection">×</button><div data-ui="top"></div>
-        <h4 data-ui="heading"></h4>
-        <div data-ui="toggle" class="toggle" role="group" aria-label="Neighbours among"><button data-ui="all" type="button"
-          >All items</button><button data-ui="other" type="button">Other modality</button></div>
+        <button data-ui="close" type="button" class="close" aria-label="Clear selection">×</button><div data-ui="topmost"></div>
+        <p data-ui="warning" class="warning"></p>
+        <p data-ui="heading" class="heading" hidden></p>
+        <div data-ui="toggle" class="choice toggle" role="group" aria-label="Neighbours among"><button data-ui="all" type="button"
+          >All items</button><button data-ui="others" type="button">Other modality</button></div>
         <ol data-ui="list"></ol><p data-ui="note" class="note"></p>
       </div>
     </aside>
@@ -38,10 +60,9 @@ const MARKUP = `
   <div data-ui="live" class="unseen" role="status"></div>`; // constant: no data in here
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
-const ease = (x) => (x < 0.5 ? 2 * x * x : 1 - 2 * (1 - x) ** 2);
-const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
-const short = (text, most) => (text.length > most ? text.slice(0, most - 1).trimEnd() + "…" : text);
+const ease = (x) => 1 - (1 - x) ** 3; // fast at first: the very next frame shows that something moves
 const count = (x) => x.toLocaleString("en");
+const same = (a, b) => a === b || JSON.stringify(a) === JSON.stringify(b);
 
 function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -50,315 +71,245 @@ function h(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** Bytes as an array of numbers; copied, since a typed array needs an aligned start. */
+function numbers(view, Type) {
+  return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+}
+
 /** What never changes, unpacked. */
 function unpack(model) {
-  const array = (name, Type) => {
-    const view = model.get(name); // copied: a typed array needs an aligned start
-    return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
-  };
   const setup = model.get("setup");
   const n = setup.captions.length;
-  const columns = array("columns", Int32Array);
-  const [classes, kinds, pairs, sprites] = [0, 1, 2, 3].map((c) => columns.subarray(c * n, (c + 1) * n));
+  const columns = numbers(model.get("columns"), Int32Array);
+  const [classOf, kinds, pairs, sprites, domainOf, group] = [0, 1, 2, 3, 4, 5].map((c) => columns.subarray(c * n, (c + 1) * n));
   const hash = (i) => Math.imul(i + 1, 2654435761) >>> 0; // no stretch of the table is drawn or labelled first
   const order = Int32Array.from({ length: n }, (_, i) => i).sort((a, b) => hash(a) - hash(b));
   const lower = setup.captions.map((caption) => caption.toLowerCase());
-  const similarity = Float32Array.from(array("pair_similarity", Int16Array), (v) => v / 10_000);
-  return { ...setup, n, kinds, pairs, sprites, order, lower, similarity, classOf: classes, frames: array("frames", Uint16Array) };
+  const similarity = Float32Array.from(numbers(model.get("pair_similarity"), Int16Array), (v) => v / 10_000);
+  const pictures = sprites.filter((s) => s >= 0).length;
+  return { ...setup, n, classOf, kinds, pairs, sprites, domainOf, group, order, lower, similarity, pictures };
 }
 
 /** The elements of the widget by name. The rows of the neighbour list are made once and refilled: focus stays put. */
-function build(data) {
-  const root = h("div", { class: "xlib-explorer", "data-lm-suppress-shortcuts": "true" });
+function build(data, live) {
+  const root = h("div", { class: "xlib-explorer" });
   root.innerHTML = MARKUP;
+  // On each by itself: Notebook 7 looks at what has the focus before it looks around it.
+  for (const node of root.querySelectorAll("button, input, select, [tabindex]")) node.setAttribute(...OWN_KEYS);
   const ui = Object.fromEntries([...root.querySelectorAll("[data-ui]")].map((node) => [node.dataset.ui, node]));
   const row = (name) => {
     const [thumb, caption, meta, bar] = [h("canvas"), h("span", { class: "caption" }), h("span", { class: "meta" }), h("i")];
-    const button = h(name === "head" ? "div" : "button", { type: "button", class: name }, thumb, caption, meta, h("span", { class: "bar" }, bar));
+    const button = h(name === "head" ? "div" : "button", name === "head" ? {} : { type: "button", [OWN_KEYS[0]]: true }, thumb, caption, meta, h("span", { class: "bar" }, bar));
+    button.className = name;
     return { button, thumb, caption, meta, bar, index: -1 };
   };
   ui.title.textContent = data.title;
-  ui.axisX.textContent = data.axes[0];
-  ui.axisY.textContent = data.axes[1];
   ui.invite.textContent = `Click an item to list its nearest neighbours in all ${data.dimensions} dimensions.`;
+  ui.about.textContent = data.matrix.rows.length < Math.max(data.n, 3) ? `${data.matrix.rows.length} items a side, spread over the classes and ordered by them.` : "All items.";
+  ui.matrix.setAttribute("aria-label", `Similarity matrix: ${ui.about.textContent} Arrow keys go from cell to cell, Enter selects its two items.`);
+  [ui.low.textContent, ui.high.textContent] = [data.matrix.low.toFixed(2), data.matrix.high.toFixed(2)];
   ui.slider.max = data.steps.length - 1;
   ui.training.hidden = data.steps.length < 2;
   ui.toggle.hidden = data.modalities.length < 2;
+  ui.typing.hidden = !live || !data.encodes;
+  const option = ([value, text]) => h("option", { value }, text);
+  const names = { "": "nothing", steps: "first and later step", modality: "modalities", domains: "domains", projection: "PCA and UMAP" };
+  ui.comparisons = ["", ...Object.keys(data.comparisons)];
+  ui.compare.append(...ui.comparisons.map((name) => option([name, names[name]])));
+  ui.projection.append(...[["pca", "PCA"], ["umap", "UMAP"], ["axis", "Between two texts"]].map(option));
+  const some = [data.classes.length, data.modalities.length > 1, data.domains.length, data.pairs.some((j) => j >= 0)];
+  ui.columns = ["class", "modality", "domain", "cosine with its pair"].map((name, c) => (some[c] ? name : "")); // "": nothing in it
+  ui.head.append(h("td"), ...["caption", ...ui.columns.filter(Boolean)].map((name) => h("th", { scope: "col" }, name)));
   const [head, pair, rows] = [row("head"), row("row pair"), Array.from({ length: data.k }, () => row("row"))];
-  ui.top.append(head.button, pair.button);
+  ui.topmost.append(head.button, pair.button);
   ui.list.append(...rows.map((r) => h("li", {}, r.button)));
-  return { ...ui, root, head, pair, rows };
-}
-
-function trace(c, shape, x, y, r) {
-  const corners = { diamond: 4, triangle: 3 }[shape];
-  c.beginPath();
-  if (shape === "circle") c.arc(x, y, r, 0, 2 * Math.PI);
-  else if (shape === "square") c.rect(x - r * 0.85, y - r * 0.85, r * 1.7, r * 1.7);
-  for (let k = 0; k < corners; k++) {
-    const angle = (2 * Math.PI * k) / corners - Math.PI / 2;
-    c.lineTo(x + 1.2 * r * Math.cos(angle), y + 1.2 * r * Math.sin(angle));
-  }
-  c.closePath();
+  return { ...ui, root, top: head, pair, rows };
 }
 
 function render({ model, el }) {
   const data = unpack(model);
-  const ui = build(data);
-  const { n, captions, pairs, sprites, kinds, cell, order } = data;
+  const offline = model.get("offline"); // answers of a kernel that is not there
+  const ui = build(data, !offline);
+  const { n, captions, pairs, sprites, kinds } = data;
   const last = data.steps.length - 1;
-  const ctx = ui.canvas.getContext("2d");
-  const aspect = Math.min(Math.max(...cell) / Math.min(...cell), 3); // long pictures get the area that square ones have
-  const at = new Float32Array(2 * n); // where each item is drawn, in CSS pixels
-  const pictures = sprites.filter((s) => s >= 0).length;
   const leaving = new AbortController();
   const on = (target, type, f, options) => target.addEventListener(type, f, { signal: leaving.signal, ...options });
   const get = (name) => model.get(name);
-  const view = { zoom: 1, x: 0, y: 0 };
-  let [width, height, dpr, position, travelling, frame, timer] = [0, 0, 1, get("step"), 0, 0, 0];
-  let [atlas, sheet, theme] = [null, null, {}];
-  let [matches, partners, labelled] = [new Set(), [], new Set()];
+  const look = { width: 0, height: 0, dpr: 1, zoom: 1, x: 0, y: 0, position: get("step"), atlas: null, theme: null, moving: false };
+  const layouts = {}; // unpacked, by name
+  let maps = []; // one, or two side by side
+  let [travelling, frame, timer, settling] = [0, 0, 0, 0];
+  let [tab, tool, page, cursor, spanning] = ["map", "move", 0, null, false];
+  let [matches, partners, gesture] = [new Set(), [], null];
 
-  function set(name, value) {
-    if (get(name) === value) return;
-    model.set(name, value);
-    model.save_changes();
+  function set(values) {
+    const changed = Object.entries(values).filter(([name, value]) => !same(get(name), value));
+    for (const [name, value] of changed) model.set(name, value);
+    if (changed.length) model.save_changes();
   }
 
-  // ---- theme, markers and pictures
+  const selected = () => get("selected");
+  const one = () => (selected().length === 1 ? selected()[0] : -1);
+  const near = () => get("neighbours").map(([j]) => j);
 
-  function colour(c) {
-    const code = data.palette[c] ?? "#808080";
-    return theme.dark && code === "#000000" ? "#e4e4e4" : code; // black says nothing on black
-  }
+  // ---- theme
 
   function readTheme() {
     ui.root.style.colorScheme = ""; // what the page says, before what we conclude from it
     const style = getComputedStyle(ui.root);
-    const dark = style.color.match(/[\d.]+/g).slice(0, 3).reduce((sum, v) => sum + +v, 0) > 384; // light ink
-    theme = { dark, ink: style.color, paper: style.backgroundColor };
+    const c = scratch(1, 1);
+    const rgb = (colour) => {
+      c.fillStyle = colour;
+      c.fillRect(0, 0, 1, 1);
+      return [...c.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+    };
+    const dark = rgb(style.color).reduce((sum, v) => sum + v) > 384; // light ink
     ui.root.classList.toggle("dark", dark);
     ui.root.style.colorScheme = dark ? "dark" : "light";
-    theme.accent = style.getPropertyValue("--accent").trim();
-    sheet = null;
+    const tint = (code) => (dark && code === "#000000" ? "#e4e4e4" : code); // black says nothing on black
+    const colours = ["#808080", ...data.classes.map((_, i) => tint(data.palette[i] ?? "#808080"))];
+    const [ink, paper, accent] = [style.color, style.backgroundColor, style.getPropertyValue("--accent").trim()];
+    const inks = colours.map((colour) => packed(rgb(colour)));
+    look.theme = { dark, ink, paper, accent, colours, inks, paperInk: packed(rgb(paper)), chip: dark ? "#e9ebee" : "#fff" };
     legend();
     fillPanel();
     redraw();
   }
 
-  /** One picture on a light chip with a rim in its class colour: dark strokes stay visible on a dark page. */
-  function chip(c, i, x, y, size) {
-    const scale = size / Math.max(...cell);
-    const [w, tall, rim] = [cell[0] * scale, cell[1] * scale, clamp(size / 16, 1, 2.5)];
-    const from = [(sprites[i] % data.across) * cell[0], Math.floor(sprites[i] / data.across) * cell[1], ...cell];
-    Object.assign(c, { fillStyle: theme.dark ? "#e9ebee" : "#fff", strokeStyle: colour(data.classOf[i]), lineWidth: rim });
-    c.imageSmoothingEnabled = scale < 1.5 || Math.max(...cell) > 32; // enlarged scans keep their square pixels
-    c.imageSmoothingQuality = "high";
-    c.beginPath();
-    c.roundRect(x - w / 2, y - tall / 2, w, tall, Math.min(size / 6, 8));
-    c.fill();
-    c.drawImage(atlas, ...from, x - w / 2 + rim, y - tall / 2 + rim, w - 2 * rim, tall - 2 * rim);
-    c.stroke();
-  }
-
-  /** All chips at the size they have on the map now: a frame then copies pixels and scales none. */
-  function drawSheet() {
-    const side = Math.ceil(pictureSize() * dpr) + 2;
-    if (sheet?.side === side) return;
-    sheet = { side, image: h("canvas", { width: side * data.across, height: side * Math.ceil(pictures / data.across) }) };
-    const c = sheet.image.getContext("2d");
-    const middle = (k) => (k + 0.5) * side;
-    for (const i of order)
-      if (sprites[i] >= 0) chip(c, i, middle(sprites[i] % data.across), middle(Math.floor(sprites[i] / data.across)), side - 2);
-  }
-
-  /** One item around (x, y), its longer side about `size` CSS pixels. */
-  function item(c, i, x, y, size) {
-    if (sprites[i] >= 0 && atlas) return chip(c, i, x, y, size);
-    trace(c, SHAPES[kinds[i]], x, y, size * 0.31);
-    Object.assign(c, { fillStyle: colour(data.classOf[i]), strokeStyle: theme.paper, lineWidth: 2 });
-    c.stroke();
-    c.fill();
-  }
-
-  /** The same in its usual size on the map. */
-  function plain(i) {
-    const [x, y] = [at[2 * i], at[2 * i + 1]];
-    if (sprites[i] < 0 || !atlas) return item(ctx, i, x, y, markerSize());
-    const [s, side] = [sheet.side, sheet.side / dpr];
-    ctx.drawImage(sheet.image, (sprites[i] % data.across) * s, Math.floor(sprites[i] / data.across) * s, s, s,
-      x - side / 2, y - side / 2, side, side);
-  }
-
   function thumb(canvas, i, size) {
-    canvas.width = canvas.height = size * dpr;
+    canvas.width = canvas.height = size * look.dpr;
     canvas.style.width = canvas.style.height = `${size}px`;
     const c = canvas.getContext("2d");
-    c.scale(dpr, dpr);
-    item(c, i, size / 2, size / 2, sprites[i] >= 0 ? size - 2 : Math.min(size, 22));
+    c.scale(look.dpr, look.dpr);
+    if (look.theme) maps[0].item(c, i, size / 2, size / 2, sprites[i] >= 0 ? size - 2 : Math.min(size, 22));
   }
 
-  // ---- the map
+  // ---- maps
 
-  const pictureSize = () => clamp(Math.sqrt((0.4 * width * height) / pictures), 16, 36) * Math.sqrt(view.zoom * aspect);
-  const markerSize = () => clamp(Math.sqrt((0.12 * width * height) / n), 10, 17) * view.zoom ** 0.25;
-  const sizeOf = (i) => (sprites[i] >= 0 && atlas ? pictureSize() : markerSize());
-
-  /** Put the items' positions for a (fractional) snapshot into `at`. */
-  function place(snapshot) {
-    const [a, f] = [Math.floor(snapshot), snapshot % 1];
-    const [from, to] = [a * 2 * n, Math.min(a + 1, last) * 2 * n];
-    const [spanX, spanY] = data.extent;
-    const scale = view.zoom * Math.min((width - 2 * EDGE) / spanX, (height - 2 * EDGE) / spanY);
-    for (let j = 0; j < 2 * n; j += 2) {
-      const x = data.frames[from + j] * (1 - f) + data.frames[to + j] * f;
-      const y = data.frames[from + j + 1] * (1 - f) + data.frames[to + j + 1] * f;
-      at[j] = width / 2 + view.x + (x - spanX / 2) * scale;
-      at[j + 1] = height / 2 + view.y - (y - spanY / 2) * scale;
-    }
+  function layout(name) {
+    const sent = get("maps")[name] ?? get("maps").pca ?? Object.values(get("maps"))[0]; // until the kernel has made it
+    if (layouts[name]?.sent !== sent) layouts[name] = { ...sent, sent, frames: numbers(sent.frames, Uint16Array) };
+    return layouts[name];
   }
 
-  const near = () => (get("selected") < 0 ? [] : get("neighbours").map(([j]) => j));
+  /** As many maps as `compare` wants, and what each of them shows. */
+  function arrange() {
+    const compare = get("compare");
+    while (maps.length < (compare ? 2 : 1)) maps.push(addMap());
+    for (const map of maps.splice(compare ? 2 : 1)) map.canvas.parentNode.remove();
+    const rowsWhere = (test) => data.order.filter(test);
+    maps.forEach((map, m) => {
+      map.layout = layout(compare === "projection" ? ["pca", "umap"][m] : get("projection"));
+      map.fixed = compare === "steps" && m === 0 ? 0 : null;
+      if (compare === "modality") map.show(rowsWhere((i) => (kinds[i] === 0) === (m === 0)));
+      else if (compare === "domains") map.show(rowsWhere((i) => data.domainOf[i] < 0 || (data.domainOf[i] === 0) === (m === 0)));
+      else map.show(data.order);
+      const moves = compare === "steps" && m === 1;
+      map.ui.caption.textContent = !compare ? "" : moves ? `step ${count(data.steps[get("step")])}` : data.comparisons[compare][m];
+      map.ui.axisX.textContent = map.layout.axes[0];
+      map.ui.axisY.textContent = map.layout.axes[1];
+    });
+    ui.stages.classList.toggle("two", maps.length > 1);
+    measure();
+  }
+
+  function addMap() {
+    const canvas = h("canvas", { tabindex: 0, role: "application", "aria-roledescription": "map of an embedding" });
+    const parts = { axisX: h("span", { class: "axis x" }), axisY: h("span", { class: "axis y" }), caption: h("span", { class: "what" }) };
+    ui.stages.insertBefore(h("div", { class: "stage" }, canvas, ...Object.values(parts)), ui.zoomIn.parentNode);
+    const map = createMap(data, look, canvas);
+    canvas.setAttribute("aria-label", get("alt_text"));
+    canvas.setAttribute(...OWN_KEYS);
+    listen(map, canvas);
+    return Object.assign(map, { ui: parts });
+  }
+
+  function measure() {
+    const stage = maps[0].canvas.parentNode;
+    look.width = stage.clientWidth;
+    look.height = Math.round(clamp(look.width * (maps.length > 1 ? 0.95 : 0.68), 300, 540));
+    look.dpr = window.devicePixelRatio || 1;
+    for (const map of maps) map.canvas.style.height = `${look.height}px`;
+    redraw();
+  }
 
   /** Items that stand out while the others fade, or null where all are equal. */
   function emphasised() {
     if (get("query").trim()) return matches;
-    return get("selected") < 0 ? null : new Set([get("selected"), pairs[get("selected")], ...near()]);
+    if (get("typed")) return new Set(near());
+    if (!selected().length) return null;
+    return new Set(one() < 0 ? selected() : [one(), pairs[one()], ...near()]);
   }
 
-  /** Captions for items without a picture, where there is free ground: chosen for the snapshot aimed at, so that none
-      flickers on the way. */
-  function chooseLabels() {
-    place(get("step"));
-    ctx.font = FONT;
-    labelled = new Set();
+  function drawMaps(labels) {
+    if (!look.width || !look.theme || tab !== "map") return;
     const bright = emphasised();
-    const taken = [[width - 130, 0, width, 44]]; // the zoom buttons
-    for (const i of [get("selected"), get("hover")]) {
-      const [x, y, r] = i < 0 ? [0, 0, 0] : [at[2 * i], at[2 * i + 1], sizeOf(i)];
-      taken.push([x - r, y - r, x + r, y + r]);
-    }
-    for (const i of [...partners, ...near(), ...(bright ?? order)]) {
-      if (i < 0 || sprites[i] >= 0 || labelled.has(i) || labelled.size > 120) continue;
-      const [x, y] = [at[2 * i], at[2 * i + 1]];
-      const right = x + 14 + ctx.measureText(short(captions[i], 26)).width;
-      if (x < 0 || right > width || y < 10 || y > height - 26) continue;
-      const [left, top, bottom] = [x - 10, y - 13, y + 13];
-      if (taken.some((t) => left < t[2] && right > t[0] && top < t[3] && bottom > t[1])) continue;
-      taken.push([left, top, right, bottom]);
-      labelled.add(i);
-    }
-  }
-
-  function line(i, j, style, weight) {
-    ctx.strokeStyle = style;
-    ctx.lineWidth = weight;
-    ctx.beginPath();
-    ctx.moveTo(at[2 * i], at[2 * i + 1]);
-    ctx.lineTo(at[2 * j], at[2 * j + 1]);
-    ctx.stroke();
-  }
-
-  function draw() {
-    const [hover, selected, bright] = [get("hover"), get("selected"), emphasised()];
-    const put = (i, grow) => item(ctx, i, at[2 * i], at[2 * i + 1], sizeOf(i) * grow);
-    const ringed = (i, grow) => {
-      put(i, grow);
-      const side = sizeOf(i) * grow + 5;
-      ctx.strokeStyle = theme.accent;
-      ctx.lineWidth = 2.5;
-      ctx.beginPath();
-      ctx.roundRect(at[2 * i] - side / 2, at[2 * i + 1] - side / 2, side, side, 8);
-      ctx.stroke();
-    };
-    place(position);
-    ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
-    ctx.clearRect(0, 0, width, height);
-    if (atlas) drawSheet();
-    ctx.globalAlpha = 0.13;
-    for (const i of order) if (bright && !bright.has(i)) plain(i);
-    ctx.globalAlpha = 1;
-    for (const i of order) if (!bright || bright.has(i)) plain(i);
-    for (const j of near()) line(selected, j, theme.ink, 0.8);
-    for (const j of partners) line(hover, j, theme.accent, 2.5);
-    for (const j of [...near(), ...partners]) put(j, 1.25);
-    if (selected >= 0) ringed(selected, 1.6);
-    Object.assign(ctx, { font: FONT, textBaseline: "middle", lineJoin: "round", lineWidth: 4 });
-    Object.assign(ctx, { strokeStyle: theme.paper, fillStyle: theme.ink });
-    for (const i of labelled) {
-      const text = [short(captions[i], 26), at[2 * i] + 10, at[2 * i + 1] + 0.5];
-      ctx.strokeText(...text);
-      ctx.fillText(...text);
-    }
-    if (hover >= 0) ringed(hover, 1.8);
+    const scene = { hover: get("hover"), selected: selected(), near: near(), partners, bright, typed: get("typed"), loop: gesture?.loop, map: gesture?.map };
+    maps.forEach((map, m) => {
+      if (labels) map.label(get("step"), [...partners, ...scene.near], bright, [one(), scene.hover].filter((i) => i >= 0));
+      map.draw({ ...scene, landed: get("landed")[get("compare") === "projection" ? ["pca", "umap"][m] : get("projection")] });
+    });
     placeCard();
   }
 
   function redraw() {
     frame ||= requestAnimationFrame(() => {
       frame = 0;
-      if (!width) return;
-      chooseLabels();
-      draw();
+      drawMaps(!look.moving);
+      drawMatrix();
     });
+  }
+
+  /** Redraw for as long as something is dragged or zoomed: the captions stay as they are until it is over. */
+  function keepMoving() {
+    look.moving = true;
+    clearTimeout(settling);
+    settling = setTimeout(() => {
+      look.moving = false;
+      redraw();
+    }, SETTLED);
+    redraw();
   }
 
   /** Move to the step chosen: gliding, or at once where motion is unwelcome. */
   function travel() {
     cancelAnimationFrame(travelling);
-    const [from, to, start] = [position, get("step"), performance.now() - 16]; // the first frame already moves
+    const [from, to, start] = [look.position, get("step"), performance.now() - 16]; // the first frame already moves
+    let first = true;
     const tick = (now) => {
       const x = still.matches ? 1 : Math.min(1, (now - start) / TRAVEL);
-      position = from + (to - from) * ease(x);
-      if (width) draw();
+      look.position = x < 1 ? from + (to - from) * ease(x) : to;
+      drawMaps(first); // captions are chosen once
+      first = false;
       if (x < 1) travelling = requestAnimationFrame(tick);
     };
-    chooseLabels();
     travelling = requestAnimationFrame(tick);
   }
 
-  /** The item with the lowest cost, a function of its distance from (x, y); −1 where none is below `least`. */
-  function best(x, y, least, cost) {
-    let found = -1;
-    for (let i = 0; i < n; i++) {
-      const c = cost(at[2 * i] - x, at[2 * i + 1] - y, i);
-      if (c < least) [found, least] = [i, c];
-    }
-    return found;
+  function zoom(factor, x = look.width / 2, y = look.height / 2) {
+    const to = clamp(look.zoom * factor, 1, 60);
+    const ratio = to / look.zoom;
+    look.x = to === 1 ? 0 : (x - look.width / 2) * (1 - ratio) + look.x * ratio;
+    look.y = to === 1 ? 0 : (y - look.height / 2) * (1 - ratio) + look.y * ratio;
+    look.zoom = to;
+    keepMoving();
   }
 
-  const pick = (x, y) => best(x, y, Math.max(...[...partners, order[0]].map(sizeOf), 24) / 2, Math.hypot);
-
-  /** To the nearest item in the direction (dx, dy); what lies straight ahead counts as nearer. */
-  function walk(dx, dy) {
-    const start = get("hover") >= 0 ? get("hover") : get("selected");
-    const [x, y] = start >= 0 ? [at[2 * start], at[2 * start + 1]] : [width / 2, height / 2];
-    const ahead = (u, v, i) => (i !== start && u * dx + v * dy > 0 ? u * dx + v * dy + 2 * Math.abs(u * dy + v * dx) : Infinity);
-    const i = best(x, y, Infinity, ahead);
-    if (i < 0) return;
-    view.x += clamp(at[2 * i], EDGE, width - EDGE) - at[2 * i]; // follow it out of a zoomed view
-    view.y += clamp(at[2 * i + 1], EDGE, height - EDGE) - at[2 * i + 1];
-    set("hover", i);
-  }
-
-  function zoom(factor, x = width / 2, y = height / 2) {
-    const to = clamp(view.zoom * factor, 1, 40);
-    const ratio = to / view.zoom;
-    view.x = to === 1 ? 0 : (x - width / 2) * (1 - ratio) + view.x * ratio;
-    view.y = to === 1 ? 0 : (y - height / 2) * (1 - ratio) + view.y * ratio;
-    view.zoom = to;
-    redraw();
+  function pan(dx, dy) {
+    look.x += dx;
+    look.y += dy;
+    keepMoving();
   }
 
   // ---- card, panel, legend
 
   const kindOf = (i) => data.modalities[kinds[i]];
-  const facts = (i) => [data.classes[data.classOf[i]], kindOf(i)].filter(Boolean).join(" · ");
+  const facts = (i) => [data.classes[data.classOf[i]], kindOf(i), data.domains[data.domainOf[i]]].filter(Boolean).join(" · ");
   const pairCosine = (i) => data.similarity[get("step") * n + i];
 
   function fillCard() {
     const i = get("hover");
-    ui.card.hidden = i < 0;
+    ui.card.hidden = i < 0 || tab !== "map";
     if (i < 0) return;
     const pair = pairs[i] >= 0 ? `similarity to its ${kindOf(pairs[i])} ${pairCosine(i).toFixed(2)}` : "";
     const lines = [captions[i], facts(i), pair || (partners.length ? `paired with ${count(partners.length)} items` : "")];
@@ -371,11 +322,14 @@ function render({ model, el }) {
 
   function placeCard() {
     const i = get("hover");
-    if (i < 0) return;
-    const [w, tall, gap] = [ui.card.offsetWidth, ui.card.offsetHeight, sizeOf(i) + 8];
-    const x = at[2 * i] + gap + w < width ? at[2 * i] + gap : at[2 * i] - gap - w;
-    const inside = (v, room) => clamp(v, 4, Math.max(4, room - 4));
-    ui.card.style.transform = `translate(${inside(x, width - w)}px, ${inside(at[2 * i + 1] - tall / 2, height - tall)}px)`;
+    const map = maps.find((m) => m === gesture?.over && m.here[i]) ?? maps.find((m) => m.here[i]);
+    if (i < 0 || !map) return;
+    const [left, room] = [map.canvas.parentNode.offsetLeft, ui.stages.clientWidth];
+    const [w, tall, gap] = [ui.card.offsetWidth, ui.card.offsetHeight, map.sizeOf(i) + 8];
+    const at = left + map.at[2 * i];
+    const x = at + gap + w < room ? at + gap : at - gap - w;
+    const inside = (v, most) => clamp(v, 4, Math.max(4, most - 4));
+    ui.card.style.transform = `translate(${inside(x, room - w)}px, ${inside(map.at[2 * i + 1] - tall / 2, look.height - tall)}px)`;
   }
 
   function fillRow(row, i, size, meta, cosine = 0) {
@@ -388,35 +342,140 @@ function render({ model, el }) {
   }
 
   function fillPanel() {
-    const i = get("selected");
-    ui.hint.hidden = i >= 0;
-    ui.chosen.hidden = i < 0;
-    if (i < 0) return;
-    const [pair, other, neighbours] = [pairs[i], get("among") === "other", get("neighbours")];
-    fillRow(ui.head, i, 52, facts(i));
+    const [i, many, typed, neighbours] = [one(), selected().length, get("typed"), get("neighbours")];
+    ui.hint.hidden = many > 0 || !!typed;
+    ui.chosen.hidden = !ui.hint.hidden;
+    if (ui.chosen.hidden) return;
+    const pair = i >= 0 ? pairs[i] : -1;
+    ui.top.thumb.hidden = i < 0;
+    if (i >= 0) fillRow(ui.top, i, 52, facts(i));
+    else ui.top.caption.textContent = typed || `${count(many)} items selected`;
+    if (i < 0) ui.top.meta.textContent = typed ? "your own caption" : tally(selected());
     ui.pair.button.hidden = pair < 0;
     if (pair >= 0) {
-      const rivals = kinds.filter((kind, j) => kind === kinds[pair] && j !== i).length;
+      const rivals = (of) => count(kinds.filter((kind, j) => kind === kinds[of]).length);
+      const [there, back] = get("ranks");
       fillRow(ui.pair, pair, 28, pairCosine(i).toFixed(2), pairCosine(i));
-      ui.pair.button.dataset.rank = `Its ${kindOf(pair)}: rank ${count(get("pair_rank"))} of ${count(rivals)}`;
+      ui.pair.button.dataset.rank = there ? `Its ${kindOf(pair)}: rank ${count(there)} of ${rivals(pair)}; from there back: ${count(back)} of ${rivals(i)}` : `Its ${kindOf(pair)}`;
     }
+    const [other, listed] = [get("among") === "other", i >= 0 || !!typed];
     ui.all.setAttribute("aria-pressed", !other);
-    ui.other.setAttribute("aria-pressed", other);
-    const pool = other ? kinds.filter((kind) => kind !== kinds[i]).length : n - 1;
-    ui.heading.textContent = `${neighbours.length} nearest of ${count(pool)}`;
+    ui.others.setAttribute("aria-pressed", other);
+    ui.others.textContent = typed ? "With a picture" : "Other modality";
+    ui.toggle.hidden = !listed || data.modalities.length < 2;
+    const pool = typed ? (other ? data.pictures : n) : other ? kinds.filter((kind) => kind !== kinds[i]).length : n - 1;
+    const rows = listed ? neighbours : selected().slice(0, data.k).map((j) => [j, null]);
+    ui.heading.textContent = listed ? `${rows.length} nearest of ${count(pool)}` : many > rows.length ? `The first ${rows.length}` : "";
+    if (listed && !rows.length) ui.heading.textContent = "";
+    ui.heading.hidden = !ui.heading.textContent;
     ui.rows.forEach((row, r) => {
-      row.button.parentNode.hidden = r >= neighbours.length;
-      if (r < neighbours.length) fillRow(row, neighbours[r][0], 28, neighbours[r][1].toFixed(2), neighbours[r][1]);
+      row.button.parentNode.hidden = r >= rows.length;
+      if (r >= rows.length) return;
+      const [j, cosine] = rows[r];
+      fillRow(row, j, 28, cosine === null ? "" : cosine.toFixed(2), cosine ?? 0);
     });
     ui.note.textContent = get("note");
+    ui.warning.textContent = get("warning");
+    ui.warning.hidden = !get("warning");
+  }
+
+  /** The most frequent classes of some rows, in words. */
+  function tally(rows) {
+    const counts = new Map();
+    for (const i of rows) counts.set(data.classOf[i], (counts.get(data.classOf[i]) ?? 0) + 1);
+    const most = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 3);
+    return data.classes.length ? most.map(([c, times]) => `${count(times)} ${data.classes[c] ?? "without a class"}`).join(", ") : "";
   }
 
   function legend() {
     const swatch = (shape, fill, name) => h("span", {}, h("i", { class: shape, style: `color: ${fill}` }), name);
-    const shape = (m) => (kinds.some((kind, i) => kind === m && sprites[i] >= 0) ? "picture" : SHAPES[m]);
-    const modalities = data.modalities.map((name, m) => swatch(shape(m), theme.ink, name));
-    const classes = data.palette.map((_, c) => swatch("square", colour(c), data.classes[c]));
-    ui.legend.replaceChildren(...(modalities.length > 1 ? modalities : []), ...classes);
+    const pictured = (g) => data.group.some((of, i) => of === g && sprites[i] >= 0);
+    const shape = (g) => (pictured(g) ? `picture ${OUTLINES[g]}` : MARKERS[g]);
+    const groups = data.groups.map((name, g) => swatch(shape(g), look.theme.ink, name));
+    const classes = data.palette.map((_, c) => swatch("square", look.theme.colours[c + 1], data.classes[c]));
+    ui.legend.replaceChildren(...(groups.length > 1 ? groups : []), ...classes);
+  }
+
+  // ---- similarity matrix
+
+  const shades = numbers(model.get("matrix"), Uint8Array);
+  const { rows: lines, columns: files, low, high } = data.matrix;
+  const side = lines.length;
+  const cosineAt = (r, c) => low + ((high - low) * shades[(get("step") * side + r) * side + c]) / 255;
+
+  function viridis(v) {
+    const [k, f] = [Math.min(Math.floor(v * 4), 3), v * 4 - Math.min(Math.floor(v * 4), 3)];
+    return VIRIDIS[k].map((a, channel) => a + (VIRIDIS[k + 1][channel] - a) * f);
+  }
+  const ramp = Uint32Array.from({ length: 256 }, (_, v) => packed(viridis(v / 255)));
+
+  function drawMatrix() {
+    if (tab !== "matrix" || !look.theme) return;
+    const room = Math.min(ui.matrixView.clientWidth, 540);
+    const px = Math.round(room * look.dpr);
+    Object.assign(ui.matrix, { width: px, height: px });
+    ui.matrix.style.width = ui.matrix.style.height = `${room}px`;
+    const c = ui.matrix.getContext("2d");
+    const cells = scratch(side, side);
+    const picture = cells.createImageData(side, side);
+    const ink = new Uint32Array(picture.data.buffer);
+    const from = get("step") * side * side;
+    for (let k = 0; k < ink.length; k++) ink[k] = ramp[shades[from + k]];
+    cells.putImageData(picture, 0, 0);
+    c.imageSmoothingEnabled = false;
+    c.drawImage(cells.canvas, 0, 0, px, px);
+    const unit = px / side;
+    const band = (i, weight) => {
+      Object.assign(c, { strokeStyle: "#fff", lineWidth: weight * look.dpr });
+      lines.forEach((row, r) => row === i && c.strokeRect(0, r * unit, px, unit));
+      files.forEach((row, k) => row === i && c.strokeRect(k * unit, 0, unit, px));
+    };
+    for (const i of selected()) band(i, 1);
+    if (get("hover") >= 0) band(get("hover"), 2);
+    if (cursor) {
+      Object.assign(c, { strokeStyle: "#d55e00", lineWidth: 3 * look.dpr });
+      c.strokeRect(cursor[1] * unit, cursor[0] * unit, unit, unit);
+    }
+  }
+
+  function pointCell(r, c) {
+    cursor = r === null ? null : [clamp(r, 0, side - 1), clamp(c, 0, side - 1)];
+    set({ hover: cursor ? lines[cursor[0]] : -1 });
+    fillCell(); // after the card, which says less
+    redraw();
+  }
+
+  function fillCell() {
+    if (!cursor) return ui.cell.replaceChildren();
+    const [i, j, cosine] = [lines[cursor[0]], files[cursor[1]], cosineAt(...cursor).toFixed(2)];
+    const line = (row) => {
+      const picture = h("canvas");
+      thumb(picture, row, 44);
+      return h("p", {}, picture, h("br"), `${short(captions[row], 60)} (${kindOf(row)})`);
+    };
+    ui.cell.replaceChildren(line(i), line(j), h("p", {}, "cosine ", h("b", {}, cosine)));
+    ui.live.textContent = `${captions[i]} (${kindOf(i)}) and ${captions[j]} (${kindOf(j)}): cosine ${cosine}`;
+  }
+
+  // ---- table
+
+  function fillTable() {
+    if (tab !== "table") return;
+    const rows = get("query").trim() ? [...matches] : [...captions.keys()];
+    page = clamp(page, 0, Math.max(0, Math.ceil(rows.length / PAGE) - 1));
+    const [from, to] = [page * PAGE, Math.min((page + 1) * PAGE, rows.length)];
+    const chosen = new Set(selected());
+    ui.pages.textContent = rows.length ? `${count(from + 1)} to ${count(to)} of ${count(rows.length)}` : "no items";
+    [ui.back.disabled, ui.next.disabled] = [page === 0, to === rows.length];
+    ui.body.replaceChildren(...rows.slice(from, to).map((i) => {
+      const box = h("input", { type: "checkbox", "aria-label": `Select ${captions[i]}, ${kindOf(i)}` });
+      box.checked = chosen.has(i);
+      box.dataset.row = i;
+      const cosine = pairs[i] >= 0 ? pairCosine(i).toFixed(2) : "";
+      const texts = [data.classes[data.classOf[i]] ?? "", kindOf(i), data.domains[data.domainOf[i]] ?? "", cosine];
+      const cells = texts.filter((_, c) => ui.columns[c]).map((text) => h("td", {}, text));
+      return h("tr", {}, h("td", {}, box), h("th", { scope: "row" }, captions[i]), ...cells);
+    }));
   }
 
   // ---- what follows when something is chosen, here or in Python
@@ -426,22 +485,60 @@ function render({ model, el }) {
     ui.slider.value = step;
     ui.at.textContent = `step ${count(data.steps[step])}`;
     ui.slider.setAttribute("aria-valuetext", `step ${data.steps[step]}, ${step + 1} of ${last + 1} snapshots`);
+    if (get("compare") === "steps") maps[1].ui.caption.textContent = ui.at.textContent;
+    answer();
     fillCard();
     fillPanel();
+    fillCell();
+    fillTable();
     travel();
+    drawMatrix();
   }
 
   function onHover() {
     const i = get("hover");
-    partners = i < 0 ? [] : [...order].filter((j) => pairs[i] === j || pairs[j] === i);
+    partners = i < 0 ? [] : [...data.order].filter((j) => pairs[i] === j || pairs[j] === i);
     fillCard();
     redraw();
   }
 
   function onAnswer() {
-    ui.canvas.setAttribute("aria-label", get("alt_text"));
+    for (const map of maps) map.canvas.setAttribute("aria-label", [map.ui.caption.textContent, get("alt_text")].filter(Boolean).join(". "));
     fillPanel();
     redraw();
+  }
+
+  function onSelected() {
+    answer();
+    fillTable();
+    onAnswer();
+  }
+
+  function onMaps() {
+    const [projection, [from, to]] = [get("projection"), get("axis").length ? get("axis") : ["", ""]];
+    const can = (name) => !offline || get("maps")[name];
+    for (const option of ui.projection.options) option.hidden = option.disabled = !can(option.value);
+    for (const option of ui.compare.options) option.hidden = option.disabled = option.value === "projection" && !(can("pca") && can("umap"));
+    if (projection === "axis") spanning = false;
+    ui.projection.value = spanning ? "axis" : projection;
+    ui.spanning.hidden = !!offline || ui.projection.value !== "axis";
+    if (!get("refused")) [ui.one.value, ui.other.value] = [from || ui.one.value, to || ui.other.value];
+    ui.compare.value = get("compare");
+    ui.projecting.hidden = get("compare") === "projection" || [...ui.projection.options].filter((o) => !o.disabled).length < 2;
+    ui.comparing.hidden = [...ui.compare.options].filter((o) => !o.disabled).length < 2;
+    arrange();
+    answer();
+    onAnswer();
+  }
+
+  function onTyped() {
+    if (!get("refused") && ui.typed.value.trim() !== get("typed")) ui.typed.value = get("typed");
+    onAnswer();
+  }
+
+  function onRefused() {
+    ui.refused.textContent = get("refused");
+    ui.refused.hidden = !get("refused");
   }
 
   function onQuery() {
@@ -449,128 +546,247 @@ function render({ model, el }) {
     matches = new Set(needle ? [...captions.keys()].filter((i) => data.lower[i].includes(needle)) : []);
     if (ui.search.value.trim() !== get("query").trim()) ui.search.value = get("query");
     ui.count.textContent = needle ? `${count(matches.size)} of ${count(n)} match` : "";
+    ui.take.hidden = !matches.size;
+    page = 0;
+    fillTable();
     redraw();
   }
 
+  /** Without a kernel: what it would have answered, from the tables that came with the page. */
+  function answer() {
+    if (!offline) return;
+    const [i, step, other] = [one(), get("step"), get("among") === "other" ? 1 : 0];
+    const text = offline.texts[get("projection")][step];
+    const empty = { neighbours: [], ranks: [0, 0], note: "", warning: "", alt_text: text };
+    if (i < 0) return set(empty);
+    const at = `${count(data.steps[last])}`;
+    if (step !== last) return set({ ...empty, note: `This page knows neighbours at the last step, ${at}, only.` });
+    const from = (other * n + i) * data.k;
+    const rows = [...numbers(offline.rows, Int32Array).subarray(from, from + data.k)].filter((j) => j >= 0);
+    const cosines = numbers(offline.cosines, Int16Array).subarray(from, from + data.k);
+    const both = numbers(offline.agree[get("projection")], Uint8Array)[other * n + i];
+    const trust = offline.trust[get("projection")];
+    const judged = trust === null ? "" : ` The map's trustworthiness: ${trust.toFixed(2)} (1 is perfect, chance about 0.5).`;
+    set({
+      neighbours: rows.map((j, r) => [j, cosines[r] / 10_000]),
+      ranks: [...numbers(offline.ranks, Int32Array).subarray(2 * i, 2 * i + 2)],
+      note: `By cosine in all ${data.dimensions} dimensions; ${both} of these ${rows.length} are also nearest on the map.${judged}`,
+      warning: rows.length > 1 && both < rows.length / 2 ? `The map misleads here: ${both} of the ${rows.length} true neighbours are nearest on it.` : "",
+      alt_text: `${text} Selected: ${captions[i]} (${kindOf(i)}).`,
+    });
+  }
+
   function clear() {
-    for (const [name, value] of [["hover", -1], ["selected", -1], ["query", ""]]) set(name, value);
+    set({ hover: -1, selected: [], query: "", typed: "" });
   }
 
   function play(start) {
-    const advance = () => (get("step") < last ? set("step", get("step") + 1) : play(false));
+    const advance = () => (get("step") < last ? set({ step: get("step") + 1 }) : play(false));
     clearInterval(timer);
     ui.play.classList.toggle("playing", start);
     ui.play.setAttribute("aria-label", start ? "Pause" : "Play training");
     if (!start) return;
     timer = setInterval(advance, TRAVEL + DWELL);
-    if (get("step") === last) set("step", 0);
+    if (get("step") === last) set({ step: 0 });
     else advance();
   }
 
+  function show(name) {
+    tab = name;
+    [ui.stages.hidden, ui.matrixView.hidden, ui.tableView.hidden] = ["map", "matrix", "table"].map((t) => t !== tab);
+    ui.tools.hidden = ui.save.hidden = tab !== "map";
+    for (const button of ui.root.querySelectorAll("[data-tab]")) button.setAttribute("aria-pressed", button.dataset.tab === tab);
+    cursor = null;
+    fillCell();
+    fillTable();
+    fillCard();
+    redraw();
+  }
+
+  function use(name) {
+    tool = name;
+    for (const button of ui.root.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === tool);
+    ui.stages.classList.toggle("drawing", tool !== "move");
+  }
+
+  /** The maps as one picture, side by side. */
+  function save() {
+    const [w, tall] = [maps[0].canvas.width, maps[0].canvas.height];
+    const sheet = h("canvas", { width: w * maps.length, height: tall });
+    maps.forEach((map, m) => sheet.getContext("2d").drawImage(map.canvas, m * w, 0));
+    h("a", { href: sheet.toDataURL(), download: "embedding.png" }).click();
+  }
+
+  const toggled = (i) => (selected().includes(i) ? selected().filter((j) => j !== i) : [...selected(), i]);
+
   // ---- events
 
-  const keys = {
-    ArrowLeft: () => walk(-1, 0),
-    ArrowRight: () => walk(1, 0),
-    ArrowUp: () => walk(0, -1),
-    ArrowDown: () => walk(0, 1),
-    Enter: () => get("hover") >= 0 && set("selected", get("hover")),
-    "+": () => zoom(1.5),
-    "=": () => zoom(1.5),
-    "-": () => zoom(1 / 1.5),
-    0: () => zoom(0),
-  };
-  on(ui.canvas, "keydown", (event) => {
-    if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    keys[event.key]();
-  });
   on(ui.root, "keydown", (event) => {
     event.stopPropagation(); // JupyterLab would take arrows and Enter for itself
     if (event.key === "Escape") clear();
   });
-  on(ui.search, "input", () => set("query", ui.search.value));
+
+  /** Call keys[key] for a key pressed on node, without Ctrl, Alt or Meta. */
+  function hotkeys(node, keys) {
+    on(node, "keydown", (event) => {
+      const key = (event.shiftKey && event.key.startsWith("Arrow") ? "Shift" : "") + event.key;
+      if (!keys[key] || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      keys[key]();
+    });
+  }
+
+  function listen(map, canvas) {
+    const walk = (dx, dy) => {
+      gesture = { over: map };
+      const start = get("hover") >= 0 ? get("hover") : (selected().at(-1) ?? -1);
+      const i = map.walk(start, dx, dy);
+      if (i >= 0) set({ hover: i });
+    };
+    hotkeys(canvas, {
+      ArrowLeft: () => walk(-1, 0), ArrowRight: () => walk(1, 0), ArrowUp: () => walk(0, -1), ArrowDown: () => walk(0, 1),
+      ShiftArrowLeft: () => pan(60, 0), ShiftArrowRight: () => pan(-60, 0), ShiftArrowUp: () => pan(0, 60), ShiftArrowDown: () => pan(0, -60),
+      Enter: () => get("hover") >= 0 && set({ selected: [get("hover")] }),
+      " ": () => get("hover") >= 0 && set({ selected: toggled(get("hover")) }),
+      "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => zoom(0),
+    });
+    on(canvas, "pointerdown", (event) => {
+      const [x, y] = [event.offsetX, event.offsetY];
+      const way = event.shiftKey && tool === "move" ? "lasso" : tool;
+      gesture = { map, over: map, way, x, y, from: [x, y], moved: false, add: event.ctrlKey || event.metaKey };
+      canvas.setPointerCapture(event.pointerId);
+    });
+    on(canvas, "pointermove", (event) => {
+      const [x, y] = [event.offsetX, event.offsetY];
+      if (!gesture?.way) {
+        gesture = { over: map };
+        return set({ hover: map.pick(x, y) });
+      }
+      if (!gesture.moved && Math.hypot(x - gesture.x, y - gesture.y) < 4) return; // a click with an unsteady hand
+      gesture.moved = true;
+      if (gesture.way === "move") pan(x - gesture.x, y - gesture.y);
+      else if (gesture.way === "lasso") (gesture.loop ??= [gesture.from]).push([x, y]);
+      else gesture.loop = [gesture.from, [x, gesture.from[1]], [x, y], [gesture.from[0], y]];
+      [gesture.x, gesture.y] = [x, y];
+      redraw();
+    });
+    on(canvas, "pointerup", (event) => {
+      const { way, moved, loop, add } = gesture ?? {};
+      gesture = { over: map };
+      if (way && !moved) {
+        const i = map.pick(event.offsetX, event.offsetY);
+        set({ selected: i < 0 ? [] : add ? toggled(i) : [i], typed: "" });
+      } else if (loop) set({ selected: [...new Set([...(add ? selected() : []), ...map.inside(loop)])], typed: "" });
+      redraw();
+    });
+    on(canvas, "pointercancel", () => (gesture = null));
+    on(canvas, "pointerleave", () => set({ hover: -1 }));
+    on(canvas, "wheel", (event) => {
+      if (document.activeElement !== canvas && !event.ctrlKey) return; // scrolling past must not zoom
+      event.preventDefault();
+      zoom(Math.exp(-clamp(event.deltaY, -100, 100) / 300), event.offsetX, event.offsetY);
+    }, { passive: false });
+  }
+
+  const cell = (dr, dc) => pointCell(...(cursor ? [cursor[0] + dr, cursor[1] + dc] : [0, 0]));
+  const takeCell = () => cursor && set({ selected: [...new Set([lines[cursor[0]], files[cursor[1]]])] });
+  hotkeys(ui.matrix, {
+    ArrowLeft: () => cell(0, -1), ArrowRight: () => cell(0, 1), ArrowUp: () => cell(-1, 0), ArrowDown: () => cell(1, 0), Enter: takeCell,
+  });
+  on(ui.matrix, "pointermove", (event) => {
+    const unit = ui.matrix.clientWidth / side;
+    pointCell(Math.floor(event.offsetY / unit), Math.floor(event.offsetX / unit));
+  });
+  on(ui.matrix, "pointerleave", () => pointCell(null));
+  on(ui.matrix, "click", takeCell);
+
+  on(ui.body, "change", (event) => {
+    const row = +event.target.dataset.row;
+    set({ selected: toggled(row), typed: "" });
+    ui.body.querySelector(`[data-row="${row}"]`)?.focus(); // the table was filled anew
+  });
+  for (const type of ["focusin", "pointerover"])
+    on(ui.body, type, (event) => set({ hover: +(event.target.closest("tr")?.querySelector("input").dataset.row ?? -1) }));
+  for (const type of ["focusout", "pointerleave"]) on(ui.body, type, () => set({ hover: -1 }));
+  for (const [button, by] of [[ui.back, -1], [ui.next, 1]])
+    on(button, "click", () => {
+      page += by;
+      fillTable();
+    });
+
+  for (const button of ui.root.querySelectorAll("[data-tab]")) on(button, "click", () => show(button.dataset.tab));
+  for (const button of ui.root.querySelectorAll("[data-tool]")) on(button, "click", () => use(button.dataset.tool));
+  on(ui.search, "input", () => set({ query: ui.search.value }));
   on(ui.search, "keydown", (event) => {
     if (event.key !== "Enter" || !matches.size) return;
-    set("selected", [...matches].find((i) => i > get("selected")) ?? [...matches][0]); // from match to match
+    set({ selected: [[...matches].find((i) => i > (selected()[0] ?? -1)) ?? [...matches][0]] }); // from match to match
+  });
+  on(ui.take, "click", () => set({ selected: [...matches], query: "" }));
+  on(ui.projection, "change", () => {
+    spanning = ui.projection.value === "axis" && !get("maps").axis;
+    if (!spanning) set({ projection: ui.projection.value });
+    onMaps();
+  });
+  on(ui.compare, "change", () => set({ compare: ui.compare.value }));
+  on(ui.spanning, "submit", (event) => {
+    event.preventDefault();
+    set({ axis: [ui.one.value, ui.other.value] });
+  });
+  on(ui.typing, "submit", (event) => {
+    event.preventDefault();
+    set({ typed: ui.typed.value.trim() });
   });
   on(ui.slider, "input", () => {
     play(false);
-    set("step", +ui.slider.value);
+    set({ step: +ui.slider.value });
   });
   on(ui.play, "click", () => play(!ui.play.classList.contains("playing")));
   on(ui.zoomIn, "click", () => zoom(1.5));
   on(ui.zoomOut, "click", () => zoom(1 / 1.5));
   on(ui.fit, "click", () => zoom(0));
   on(ui.close, "click", clear);
-  on(ui.all, "click", () => set("among", "all"));
-  on(ui.other, "click", () => set("among", "other"));
+  on(ui.all, "click", () => set({ among: "all" }));
+  on(ui.others, "click", () => set({ among: "other" }));
+  on(ui.save, "click", save);
   for (const row of [ui.pair, ...ui.rows]) {
-    on(row.button, "click", () => set("selected", row.index));
-    for (const type of ["pointerenter", "focus"]) on(row.button, type, () => set("hover", row.index));
-    for (const type of ["pointerleave", "blur"]) on(row.button, type, () => set("hover", -1));
+    on(row.button, "click", () => set({ selected: [row.index], typed: "" }));
+    for (const type of ["pointerenter", "focus"]) on(row.button, type, () => set({ hover: row.index }));
+    for (const type of ["pointerleave", "blur"]) on(row.button, type, () => set({ hover: -1 }));
   }
-
-  let drag = null;
-  on(ui.canvas, "pointerdown", (event) => {
-    drag = { x: event.offsetX, y: event.offsetY, moved: false };
-    ui.canvas.setPointerCapture(event.pointerId);
-  });
-  on(ui.canvas, "pointermove", (event) => {
-    if (!drag) return set("hover", pick(event.offsetX, event.offsetY));
-    const [dx, dy] = [event.offsetX - drag.x, event.offsetY - drag.y];
-    if (!drag.moved && Math.hypot(dx, dy) < 4) return; // a click with an unsteady hand
-    view.x += dx;
-    view.y += dy;
-    drag = { x: event.offsetX, y: event.offsetY, moved: true };
-    redraw();
-  });
-  on(ui.canvas, "pointerup", (event) => {
-    if (drag && !drag.moved) set("selected", pick(event.offsetX, event.offsetY));
-    drag = null;
-  });
-  on(ui.canvas, "pointercancel", () => (drag = null));
-  on(ui.canvas, "pointerleave", () => set("hover", -1));
-  on(ui.canvas, "wheel", (event) => {
-    if (document.activeElement !== ui.canvas && !event.ctrlKey) return; // scrolling past must not zoom
-    event.preventDefault();
-    zoom(Math.exp(-clamp(event.deltaY, -100, 100) / 300), event.offsetX, event.offsetY);
-  }, { passive: false });
 
   // ---- start
 
-  model.on("change:step", onStep);
-  model.on("change:hover", onHover);
-  model.on("change:query", onQuery);
-  for (const name of ["selected", "among", "neighbours", "pair_rank", "note", "alt_text"]) model.on(`change:${name}`, onAnswer);
-  const resize = new ResizeObserver(() => {
-    width = ui.stage.clientWidth;
-    height = Math.round(clamp(width * 0.68, 320, 540));
-    dpr = window.devicePixelRatio || 1;
-    ui.canvas.width = width * dpr;
-    ui.canvas.height = height * dpr;
-    ui.canvas.style.height = `${height}px`;
-    redraw();
-  });
+  const follow = {
+    step: onStep, hover: onHover, query: onQuery, selected: onSelected, typed: onTyped, refused: onRefused,
+    maps: onMaps, projection: onMaps, compare: onMaps, axis: onMaps, landed: redraw,
+  };
+  for (const [name, f] of Object.entries(follow)) model.on(`change:${name}`, f);
+  model.on("change:among", onSelected);
+  for (const name of ["neighbours", "ranks", "note", "warning", "alt_text"]) model.on(`change:${name}`, onAnswer);
+  el.append(ui.root);
+  show("map");
+  use("move");
+  onMaps();
+  const resize = new ResizeObserver(measure);
+  resize.observe(ui.stages);
   const restyle = new MutationObserver(readTheme);
   for (const node of [document.documentElement, document.body])
     restyle.observe(node, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class", "theme"] });
   on(matchMedia("(prefers-color-scheme: dark)"), "change", readTheme);
-  el.append(ui.root);
-  resize.observe(ui.stage);
   requestAnimationFrame(readTheme); // styles apply once the root is in the page
-  if (pictures)
+  if (data.pictures)
     createImageBitmap(new Blob([get("atlas")], { type: "image/webp" })).then((image) => {
-      atlas = image;
+      look.atlas = image;
       readTheme();
     });
   play(false);
-  for (const follow of [onStep, onHover, onQuery, onAnswer]) follow();
+  for (const f of [onStep, onHover, onQuery, onTyped, onRefused]) f();
   return () => {
     leaving.abort();
     resize.disconnect();
     restyle.disconnect();
     clearInterval(timer);
+    clearTimeout(settling);
     cancelAnimationFrame(travelling);
   };
 }

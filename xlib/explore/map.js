@@ -1,0 +1,357 @@
+// One map of an embedding. Its many markers and pictures are copied into a buffer of pixels by hand: without a graphics
+// card a canvas spends some 20 µs on each. The few lines, rings and captions are drawn over them by the canvas.
+
+const MARKERS = ["circle", "diamond", "triangle", "square"]; // of items without a picture, by domain or modality
+const OUTLINES = ["rounded", "circle", "octagon", "square"]; // of pictures
+const EDGE = 30; // CSS pixels kept free around the data
+const FONT = "12px system-ui, sans-serif";
+const MOST = 4e6; // pixels that all pictures together may have to be scaled at once; larger ones are drawn one by one
+const QUICK = 8; // ms that scaling them may take while something is zoomed; what takes longer waits for its end
+
+const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
+const short = (text, most) => (text.length > most ? text.slice(0, most - 1).trimEnd() + "…" : text);
+const packed = ([r, g, b]) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0; // as ImageData has it in memory
+
+/** A shape's path around (0, 0), w wide and h high. */
+function outline(c, shape, w, h) {
+  const corners = { diamond: [[0, -1], [1, 0], [0, 1], [-1, 0]], triangle: [[0, -1], [1, 0.75], [-1, 0.75]],
+    octagon: [[-0.4, -1], [0.4, -1], [1, -0.4], [1, 0.4], [0.4, 1], [-0.4, 1], [-1, 0.4], [-1, -0.4]] }[shape];
+  c.beginPath();
+  if (shape === "circle") c.ellipse(0, 0, w / 2, h / 2, 0, 0, 2 * Math.PI);
+  else if (shape === "rounded") c.roundRect(-w / 2, -h / 2, w, h, Math.min(w, h) / 5);
+  else if (shape === "square") c.rect(-w / 2, -h / 2, w, h);
+  else for (const [x, y] of corners) c.lineTo((x * w) / 2, (y * h) / 2);
+  c.closePath();
+}
+
+const scratch = (w, h) => new OffscreenCanvas(w, h).getContext("2d", { willReadFrequently: true });
+
+/** How much of each pixel of a w × h box a shape covers, with its rim and without: two arrays of 0 to 255. */
+function stencil(shape, w, h, rim) {
+  const covers = (less) => {
+    const c = scratch(w, h);
+    c.translate(w / 2, h / 2);
+    outline(c, shape, Math.max(w - less, 0.5), Math.max(h - less, 0.5));
+    c.fill();
+    return c.getImageData(0, 0, w, h).data.filter((_, i) => i % 4 === 3);
+  };
+  return { w, h, outer: covers(0), inner: covers(2 * rim) };
+}
+
+/** a where t is 0, b where it is 256, both packed. */
+function mix(a, b, t) {
+  const rb = a & 0xff00ff;
+  const g = a & 0xff00;
+  const u = Math.imul((b & 0xff00ff) - rb, t) >>> 8;
+  const v = Math.imul((b & 0xff00) - g, t) >> 8;
+  return ((rb + u) & 0xff00ff) | ((g + v) & 0xff00) | 0xff000000;
+}
+
+/** `look` is shared by all maps of an explorer: size, theme, atlas, zoom, and the snapshot shown (a fraction while it
+    glides). The caller sets what this map shows: `layout` (axes, extent, frames), `rows` (in drawing order), and
+    `fixed`, the snapshot that it stays at, or null. */
+function createMap(data, look, canvas) {
+  const { n, captions, sprites, group, cell, classOf } = data;
+  const ctx = canvas.getContext("2d", { willReadFrequently: true });
+  const at = new Float32Array(2 * n); // where each item is drawn, in CSS pixels
+  const last = data.steps.length - 1;
+  const aspect = Math.min(Math.max(...cell) / Math.min(...cell), 3); // long pictures get the area that square ones have
+  const map = { canvas, at, layout: null, rows: data.order, fixed: null, labelled: new Set(), draw, place, pick, walk, label };
+  const widths = new Map(); // of captions, in pixels
+  let [image, buffer, made, sheet, stencils, took] = [null, null, "", null, null, 0];
+
+  // ---- sizes
+
+  const pictured = (i) => sprites[i] >= 0 && look.atlas;
+  const room = (share, count) => Math.sqrt((share * look.width * look.height) / Math.max(count, 1));
+  const pictureSize = () => clamp(room(0.4, data.pictures), 14, 36) * Math.sqrt(look.zoom * aspect);
+  const markerSize = () => clamp(room(0.7, map.rows.length), 4, 17) * look.zoom ** 0.25;
+  const sizeOf = (i) => (pictured(i) ? pictureSize() : markerSize());
+  map.sizeOf = sizeOf;
+
+  // ---- many items, by hand
+
+  /** Make what depends on the size of canvas, pictures and markers, and on the theme, if any of them has changed. */
+  function prepare() {
+    const { dpr, theme, width, height } = look;
+    if (image?.width !== Math.round(width * dpr) || image?.height !== Math.round(height * dpr)) {
+      [canvas.width, canvas.height] = [Math.round(width * dpr), Math.round(height * dpr)];
+      image = ctx.createImageData(canvas.width, canvas.height);
+      buffer = new Uint32Array(image.data.buffer);
+    }
+    // Sizes go in steps of a fifth, so that most frames of a zoom find their pictures scaled already.
+    const side = Math.round(2 ** (Math.round(Math.log2(pictureSize() * dpr) * 4) / 4));
+    const marker = Math.round(markerSize() * dpr);
+    const key = [side, marker, theme.paper, theme.chip, !!look.atlas].join();
+    if (key === made || (stencils && look.moving && took > QUICK)) return;
+    const start = performance.now();
+    made = key;
+    const dot = Math.max(3, Math.round(marker * 0.62));
+    stencils = { markers: MARKERS.map((shape) => stencil(shape, dot + 2, dot + 2, dot > 5 ? dpr : 0.5)) };
+    sheet = null;
+    const [w, h] = cell.map((v) => Math.max(1, Math.round((v * side) / Math.max(...cell))));
+    if (!look.atlas || w * h * data.pictures > MOST) return;
+    stencils.pictures = OUTLINES.map((shape) => stencil(shape, w, h, clamp(side / 16, 1, 2.5 * dpr)));
+    const c = scratch(w * data.across, h * Math.ceil(data.pictures / data.across));
+    c.fillStyle = theme.chip;
+    c.fillRect(0, 0, c.canvas.width, c.canvas.height);
+    smooth(c, w / cell[0]);
+    c.drawImage(look.atlas, 0, 0, c.canvas.width, c.canvas.height);
+    sheet = { stride: c.canvas.width, pixels: new Uint32Array(c.getImageData(0, 0, c.canvas.width, c.canvas.height).data.buffer) };
+    took = performance.now() - start;
+  }
+
+  function smooth(c, scale) {
+    c.imageSmoothingEnabled = scale < 1.5 || Math.max(...cell) > 32; // enlarged scans keep their square pixels
+    c.imageSmoothingQuality = "high";
+  }
+
+  const corner = (s) => [(s % data.across) * cell[0], Math.floor(s / data.across) * cell[1]]; // in the atlas
+
+  /** Copy item i to where it belongs. In here runs what takes the time: no arrays are made. */
+  function put(i) {
+    const s = pictured(i) ? sprites[i] : -1;
+    if (s >= 0 && !sheet) return; // drawn later, by the canvas
+    const { w, h, outer, inner } = (s < 0 ? stencils.markers : stencils.pictures)[group[i]];
+    const W = image.width;
+    const x = Math.round(at[2 * i] * look.dpr - w / 2);
+    const y = Math.round(at[2 * i + 1] * look.dpr - h / 2);
+    const x0 = Math.max(0, -x);
+    const x1 = Math.min(w, W - x);
+    const y1 = Math.min(h, image.height - y);
+    const tint = look.theme.inks[classOf[i] + 1];
+    const rim = s < 0 ? look.theme.paperInk : tint;
+    const pixels = s < 0 ? null : sheet.pixels;
+    const stride = s < 0 ? 0 : sheet.stride;
+    const from = s < 0 ? 0 : Math.floor(s / data.across) * h * stride + (s % data.across) * w;
+    for (let r = Math.max(0, -y); r < y1; r++) {
+      let k = r * w + x0;
+      let o = (y + r) * W + x + x0;
+      let p = from + r * stride + x0;
+      for (let c = x0; c < x1; c++, k++, o++, p++) {
+        const inside = inner[k];
+        const ink = pixels ? pixels[p] : tint;
+        if (inside === 255) buffer[o] = ink;
+        else if (outer[k] === 255) buffer[o] = inside ? mix(rim, ink, inside) : rim;
+        else if (outer[k]) buffer[o] = mix(mix(buffer[o], rim, outer[k]), ink, inside);
+      }
+    }
+  }
+
+  // ---- one item, by the canvas: thumbnails, and what stands out
+
+  /** Item i around (x, y), its longer side about `size` CSS pixels. */
+  function item(c, i, x, y, size) {
+    const tint = look.theme.colours[classOf[i] + 1];
+    c.save();
+    c.translate(x, y);
+    if (pictured(i)) {
+      const scale = size / Math.max(...cell);
+      const [w, h] = cell.map((v) => v * scale);
+      outline(c, OUTLINES[group[i]], w, h);
+      Object.assign(c, { fillStyle: look.theme.chip, strokeStyle: tint, lineWidth: clamp(size / 16, 1, 2.5) });
+      c.fill();
+      c.save();
+      c.clip();
+      smooth(c, scale);
+      c.drawImage(look.atlas, ...corner(sprites[i]), ...cell, -w / 2, -h / 2, w, h);
+      c.restore();
+      c.stroke();
+    } else {
+      outline(c, MARKERS[group[i]], size * 0.62, size * 0.62);
+      Object.assign(c, { fillStyle: tint, strokeStyle: look.theme.paper, lineWidth: 2 });
+      c.stroke();
+      c.fill();
+    }
+    c.restore();
+  }
+  map.item = item;
+
+  // ---- the whole map
+
+  const scaleOf = () => {
+    const [spanX, spanY] = map.layout.extent;
+    return look.zoom * Math.min((look.width - 2 * EDGE) / spanX, (look.height - 2 * EDGE) / spanY);
+  };
+  const toPage = (x, y) => {
+    const scale = scaleOf();
+    const [spanX, spanY] = map.layout.extent;
+    return [look.width / 2 + look.x + (x - spanX / 2) * scale, look.height / 2 + look.y - (y - spanY / 2) * scale];
+  };
+
+  /** Put the items' positions for a (fractional) snapshot into `at`. */
+  function place(snapshot = look.position) {
+    const t = map.fixed ?? snapshot;
+    const { frames } = map.layout;
+    const [from, f] = [Math.floor(t) * 2 * n, t % 1];
+    const to = Math.min(Math.floor(t) + 1, last) * 2 * n;
+    const scale = scaleOf();
+    const [x0, y0] = toPage(0, 0);
+    for (let j = 0; j < 2 * n; j += 2) {
+      at[j] = x0 + (frames[from + j] * (1 - f) + frames[to + j] * f) * scale;
+      at[j + 1] = y0 - (frames[from + j + 1] * (1 - f) + frames[to + j + 1] * f) * scale;
+    }
+  }
+
+  /** Choose captions for items without a picture where there is free ground; `first` are asked before all others.
+      Chosen at rest, for the snapshot aimed at, so that none flickers on the way. */
+  function label(snapshot, first, bright, avoid) {
+    place(snapshot);
+    ctx.font = FONT;
+    map.labelled = new Set();
+    const taken = [[look.width - 130, 0, look.width, 44]]; // the zoom buttons
+    for (const i of avoid) {
+      const [x, y, r] = [at[2 * i], at[2 * i + 1], sizeOf(i)];
+      taken.push([x - r, y - r, x + r, y + r]);
+    }
+    let tries = 0;
+    for (const i of [...first, ...(bright ?? map.rows)]) {
+      if (i < 0 || sprites[i] >= 0 || map.labelled.has(i) || !map.here[i]) continue;
+      const [x, y] = [at[2 * i], at[2 * i + 1]];
+      if (x < 0 || x > look.width - 30 || y < 10 || y > look.height - 26) continue;
+      if (++tries > 500 || map.labelled.size > 100) break;
+      if (!widths.has(i)) widths.set(i, ctx.measureText(short(captions[i], 26)).width);
+      const right = x + 14 + widths.get(i);
+      const [left, top, bottom] = [x - 10, y - 13, y + 13];
+      if (right > look.width || taken.some((t) => left < t[2] && right > t[0] && top < t[3] && bottom > t[1])) continue;
+      taken.push([left, top, right, bottom]);
+      map.labelled.add(i);
+    }
+  }
+
+  function line(i, j, style, weight) {
+    if (!map.here[i] || !map.here[j]) return; // its other end is on the other map
+    Object.assign(ctx, { strokeStyle: style, lineWidth: weight });
+    ctx.beginPath();
+    ctx.moveTo(at[2 * i], at[2 * i + 1]);
+    ctx.lineTo(at[2 * j], at[2 * j + 1]);
+    ctx.stroke();
+  }
+
+  function ringed(i, grow) {
+    const side = sizeOf(i) * grow + 5;
+    item(ctx, i, at[2 * i], at[2 * i + 1], sizeOf(i) * grow);
+    Object.assign(ctx, { strokeStyle: look.theme.accent, lineWidth: 2.5 });
+    ctx.beginPath();
+    ctx.roundRect(at[2 * i] - side / 2, at[2 * i + 1] - side / 2, side, side, 8);
+    ctx.stroke();
+  }
+
+  function words(text, x, y) {
+    Object.assign(ctx, { font: FONT, textBaseline: "middle", lineJoin: "round", lineWidth: 4 });
+    Object.assign(ctx, { strokeStyle: look.theme.paper, fillStyle: look.theme.ink });
+    ctx.strokeText(text, x, y);
+    ctx.fillText(text, x, y);
+  }
+
+  /** One frame. scene: `hover`, `selected`, `near` and `partners` (rows), `bright` (a set of rows beside which all
+      others fade, or null), `typed` and where it `landed`, and the lasso's `loop`. */
+  function draw(scene) {
+    const { dpr, theme } = look;
+    place();
+    prepare();
+    buffer.fill(theme.paperInk);
+    const { bright, near, partners } = scene;
+    if (bright) {
+      for (const i of map.rows) if (!bright.has(i)) put(i);
+      for (let p = 0; p < buffer.length; p++)
+        if (buffer[p] !== theme.paperInk) buffer[p] = mix(buffer[p], theme.paperInk, 220);
+    }
+    for (const i of map.rows) if (!bright || bright.has(i)) put(i);
+    ctx.putImageData(image, 0, 0);
+    ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
+    if (!sheet && data.pictures && look.atlas) large(bright);
+    const one = scene.selected.length === 1 ? scene.selected[0] : -1;
+    if (one >= 0) for (const j of near) line(one, j, theme.ink, 0.8);
+    for (const j of partners) line(scene.hover, j, theme.accent, 2.5);
+    for (const j of [...near, ...partners]) if (map.here[j]) item(ctx, j, at[2 * j], at[2 * j + 1], sizeOf(j) * 1.25);
+    if (!map.here[scene.hover]) for (const j of partners.slice(0, 20)) if (map.here[j]) ringed(j, 1.4); // it is on the other map
+    if (one >= 0 && map.here[one]) ringed(one, 1.6);
+    for (const i of map.labelled) words(short(captions[i], 26), at[2 * i] + 10, at[2 * i + 1] + 0.5);
+    if (scene.typed && scene.landed && data.steps.length - 1 === look.position) star(...toPage(...scene.landed), scene.typed);
+    if (scene.hover >= 0 && map.here[scene.hover]) ringed(scene.hover, 1.8);
+    if (scene.loop && scene.map === map) lasso(scene.loop);
+  }
+
+  /** Pictures that are too large to be copied: those in view are few. */
+  function large(bright) {
+    const size = pictureSize();
+    for (const i of map.rows) {
+      const [x, y] = [at[2 * i], at[2 * i + 1]];
+      if (sprites[i] < 0 || x < -size || y < -size || x > look.width + size || y > look.height + size) continue;
+      ctx.globalAlpha = !bright || bright.has(i) ? 1 : 0.14;
+      item(ctx, i, x, y, size);
+    }
+    ctx.globalAlpha = 1;
+  }
+
+  /** Where the typed text lies. */
+  function star(x, y, text) {
+    ctx.beginPath();
+    for (let k = 0; k < 10; k++) {
+      const [angle, r] = [(k * Math.PI) / 5 - Math.PI / 2, k % 2 ? 5 : 12];
+      ctx.lineTo(x + r * Math.cos(angle), y + r * Math.sin(angle));
+    }
+    ctx.closePath();
+    Object.assign(ctx, { fillStyle: look.theme.accent, strokeStyle: look.theme.paper, lineWidth: 2.5 });
+    ctx.stroke();
+    ctx.fill();
+    words(short(text, 40), x + 15, y);
+  }
+
+  function lasso(loop) {
+    ctx.beginPath();
+    for (const [x, y] of loop) ctx.lineTo(x, y);
+    ctx.closePath();
+    Object.assign(ctx, { strokeStyle: look.theme.accent, fillStyle: look.theme.accent, lineWidth: 1.5, globalAlpha: 0.15 });
+    ctx.fill();
+    ctx.globalAlpha = 1;
+    ctx.stroke();
+  }
+
+  // ---- finding items
+
+  /** The item with the lowest cost, a function of its distance from (x, y); −1 where none is below `least`. */
+  function best(x, y, least, cost) {
+    let found = -1;
+    for (const i of map.rows) {
+      const c = cost(at[2 * i] - x, at[2 * i + 1] - y, i);
+      if (c < least) [found, least] = [i, c];
+    }
+    return found;
+  }
+
+  function pick(x, y) {
+    return best(x, y, Math.max(pictureSize() * !!data.pictures, markerSize(), 24) / 2, (u, v) => Math.hypot(u, v));
+  }
+
+  /** The nearest item from `start` (or from the middle) in the direction (dx, dy); what lies straight ahead counts as
+      nearer. It is brought into view. */
+  function walk(start, dx, dy) {
+    const [x, y] = start >= 0 && map.here[start] ? [at[2 * start], at[2 * start + 1]] : [look.width / 2, look.height / 2];
+    const ahead = (u, v, i) => (i !== start && u * dx + v * dy > 0 ? u * dx + v * dy + 2 * Math.abs(u * dy + v * dx) : Infinity);
+    const i = best(x, y, Infinity, ahead);
+    if (i < 0) return i;
+    look.x += clamp(at[2 * i], EDGE, look.width - EDGE) - at[2 * i]; // follow it out of a zoomed view
+    look.y += clamp(at[2 * i + 1], EDGE, look.height - EDGE) - at[2 * i + 1];
+    return i;
+  }
+
+  /** The rows inside a closed loop of points. */
+  map.inside = (loop) => {
+    const path = new Path2D();
+    for (const [x, y] of loop) path.lineTo(x, y);
+    ctx.setTransform(1, 0, 0, 1, 0, 0);
+    return [...map.rows].filter((i) => ctx.isPointInPath(path, at[2 * i], at[2 * i + 1]));
+  };
+
+  /** Show these rows only, in drawing order. */
+  map.show = (rows) => {
+    map.rows = rows;
+    map.here = new Uint8Array(n);
+    for (const i of rows) map.here[i] = 1;
+  };
+  map.show(data.order);
+  return map;
+}
+

@@ -1,0 +1,145 @@
+"""Explorers outside a notebook: the same front end in a page that needs neither a kernel nor a network."""
+
+import base64
+import gzip
+import html
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from xlib.explore import static
+
+# What the front end asks of a widget's model, without a kernel behind it.
+MODEL = """
+async function modelOf(state, bytes) {
+  for (const [name, text] of Object.entries(bytes)) {
+    const packed = new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))]);
+    const data = await new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+    const path = name.split("/");
+    path.slice(0, -1).reduce((node, key) => node[key], state)[path.at(-1)] = new DataView(data);
+  }
+  const listeners = {};
+  return {
+    get: (name) => state[name],
+    set(name, value) {
+      if (state[name] === value) return;
+      state[name] = value;
+      for (const f of listeners[`change:${name}`] ?? []) f();
+    },
+    save_changes() {},
+    on: (event, f) => (listeners[event] ??= []).push(f),
+  };
+}
+for (const el of document.querySelectorAll(".xlib-kernelless")) {
+  const { state, bytes } = JSON.parse(el.querySelector("script").textContent);
+  const model = await modelOf(state, bytes);
+  el.replaceChildren();
+  render({ model, el });
+}"""
+# Nothing but what is in the file can run or be loaded.
+POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+
+def write(path, explorer):
+    """Write one self-contained page to path, all of it or nothing."""
+    title = html.escape(explorer.model.title or "Embedding explorer")
+    text = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ margin: 16px auto; max-width: 1100px; padding: 0 12px; background: Canvas; color: CanvasText; }}
+h1 {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }}
+{stylesheet(explorer)}
+</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{body(explorer)}
+</main>
+<script type="module">
+{script(explorer)}
+</script>
+</body>
+</html>
+"""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)  # as any file, not for the owner alone
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def stylesheet(explorer):
+    return str(explorer._css)
+
+
+def script(explorer):
+    """The front end, and what starts it in each `body` of the page."""
+    return str(explorer._esm) + MODEL
+
+
+def body(explorer):
+    """The place of one explorer on a page, with its state; what is data stays data, whatever its captions hold."""
+    state, found = {}, {}
+    for name, value in (explorer.get_state() | {"offline": offline(explorer.model)}).items():
+        if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip", "comm"):
+            state[name] = _split(value, name, found)
+    data = json.dumps({"state": state, "bytes": found}).replace("<", "\\u003c")
+    still = io.BytesIO()
+    Image.open(io.BytesIO(static.picture(explorer.model, palette=explorer.setup["palette"]))).save(still, "WEBP")
+    picture = base64.b64encode(still.getvalue()).decode()
+    alt = html.escape(explorer.alt_text)
+    return (
+        f'<div class="xlib-kernelless"><script type="application/json">{data}</script>'
+        f'<noscript><img alt="{alt}" src="data:image/webp;base64,{picture}"></noscript></div>'
+    )
+
+
+def _split(value, path, found):
+    """value without its bytes, which go to `found` under their path, packed into text."""
+    if isinstance(value, dict):
+        return {key: _split(inner, f"{path}/{key}", found) for key, inner in value.items()}
+    if isinstance(value, bytes):
+        found[path] = base64.b64encode(gzip.compress(value, mtime=0)).decode()
+        return None
+    return value
+
+
+def offline(model):
+    """What a kernel would have answered: for each item its neighbours at the last snapshot, among all and among the
+    other modality, and how many of them are also nearest on each map; its ranks; each step's alternative text."""
+    step, n = len(model.steps) - 1, len(model.captions)
+    rows, cosines = np.full((2, n, model.k), -1, "<i4"), np.zeros((2, n, model.k), "<i2")
+    agree = {name: np.zeros((2, n), "u1") for name in model.layouts}
+    for i in tqdm(range(n), desc="neighbours", leave=False, delay=1):
+        for a, among in enumerate(("all", "other")):
+            others = model.others(i, among)
+            for name, layout in model.layouts.items():
+                at = layout.frames[step, i]
+                near, found, agree[name][a, i] = model.retrieve(model.unit[step, i], others, step, layout, at)
+            rows[a, i, : len(near)], cosines[a, i, : len(near)] = near, (found * 10_000).round()
+    return {
+        "rows": rows.tobytes(),
+        "cosines": cosines.tobytes(),
+        "agree": {name: counts.tobytes() for name, counts in agree.items()},
+        "trust": {name: model.trustworthiness(name, step) for name in model.layouts},
+        "ranks": np.array([model.pair_ranks(i, step) for i in range(n)], "<i4").tobytes(),
+        "texts": {name: [model.describe(step, name) for step in range(step + 1)] for name in model.layouts},
+    }
