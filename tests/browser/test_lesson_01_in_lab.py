@@ -64,7 +64,10 @@ def test_two_vectors_are_dragged_and_normalised(opened):
     assert math.hypot(*opened.kernel("arrows.tips[0]")) == pytest.approx(1)
     words = arrows.picture.get_attribute("alt")
     assert words.split("dot product ")[1].split(",")[0] == words.split("cosine ")[1].rstrip(".")
-    arrows.changes(lambda: arrows.press("Space", on=box), "arrows.normalise")
+    arrows.press("Space", on=box)  # shows nothing new: both have length 1 already
+    until(lambda: opened.kernel("arrows.normalise") is False, "Space unticks the box")
+    x, y = arrows.changes(lambda: arrows.drag(tip, 60, 0), "arrows.tips[0]")
+    assert math.hypot(x, y) != pytest.approx(1)  # and it leaves the circle
     opened.clean()
 
 

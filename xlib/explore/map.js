@@ -26,7 +26,8 @@ function outline(c, shape, w, h) {
 
 const scratch = (w, h) => new OffscreenCanvas(w, h).getContext("2d", { willReadFrequently: true });
 
-/** How much of each pixel of a w × h box a shape covers, with its rim and without: two arrays of 0 to 255. */
+/** How much of each pixel of a w × h box a shape covers, with its rim and without: two arrays of 0 to 255; and where in
+    each row it is all inside: first and end of each. */
 function stencil(shape, w, h, rim) {
   const covers = (less) => {
     const c = scratch(w, h);
@@ -35,7 +36,13 @@ function stencil(shape, w, h, rim) {
     c.fill();
     return c.getImageData(0, 0, w, h).data.filter((_, i) => i % 4 === 3);
   };
-  return { w, h, outer: covers(0), inner: covers(2 * rim) };
+  const inner = covers(2 * rim);
+  const whole = new Uint16Array(2 * h);
+  for (let r = 0; r < h; r++) {
+    const row = inner.subarray(r * w, (r + 1) * w);
+    if (row.includes(255)) whole.set([row.indexOf(255), row.lastIndexOf(255) + 1], 2 * r);
+  }
+  return { w, h, outer: covers(0), inner, whole };
 }
 
 /** a where t is 0, b where it is 256, both packed. */
@@ -112,7 +119,7 @@ function createMap(data, look, canvas) {
   function put(i) {
     const s = pictured(i) ? sprites[i] : -1;
     if (s >= 0 && !sheet) return; // drawn later, by the canvas
-    const { w, h, outer, inner } = (s < 0 ? stencils.markers : stencils.pictures)[group[i]];
+    const { w, h, outer, inner, whole } = (s < 0 ? stencils.markers : stencils.pictures)[group[i]];
     const W = image.width;
     const x = Math.round(at[2 * i] * look.dpr - w / 2);
     const y = Math.round(at[2 * i + 1] * look.dpr - h / 2);
@@ -125,15 +132,21 @@ function createMap(data, look, canvas) {
     const stride = s < 0 ? 0 : sheet.stride;
     const from = s < 0 ? 0 : Math.floor(s / data.across) * h * stride + (s % data.across) * w;
     for (let r = Math.max(0, -y); r < y1; r++) {
-      let k = r * w + x0;
-      let o = (y + r) * W + x + x0;
-      let p = from + r * stride + x0;
-      for (let c = x0; c < x1; c++, k++, o++, p++) {
-        const inside = inner[k];
-        const ink = pixels ? pixels[p] : tint;
-        if (inside === 255) buffer[o] = ink;
-        else if (outer[k] === 255) buffer[o] = inside ? mix(rim, ink, inside) : rim;
-        else if (outer[k]) buffer[o] = mix(mix(buffer[o], rim, outer[k]), ink, inside);
+      const k = r * w;
+      const o = (y + r) * W + x;
+      const p = from + r * stride;
+      const a = Math.max(whole[2 * r], x0);
+      const b = Math.min(whole[2 * r + 1], x1);
+      if (pixels) for (let c = a; c < b; c++) buffer[o + c] = pixels[p + c];
+      else for (let c = a; c < b; c++) buffer[o + c] = tint;
+      for (let c = x0; c < x1; c++) {
+        if (c === a && a < b) c = b; // done already
+        if (c >= x1) break;
+        const inside = inner[k + c];
+        const cover = outer[k + c];
+        if (!cover) continue;
+        const under = cover === 255 ? rim : mix(buffer[o + c], rim, cover);
+        buffer[o + c] = inside ? mix(under, pixels ? pixels[p + c] : tint, inside) : under;
       }
     }
   }
