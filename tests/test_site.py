@@ -218,3 +218,13 @@ def test_lessons_write_nothing_into_the_repository(tmp_path, notebook):
     assert not (ROOT / "notebooks" / "litter").exists()
     assert not (tmp_path / "litter").exists()
     assert str(ROOT) not in output.text
+
+
+def test_every_explorer_of_a_lesson_is_one_that_lives(tmp_path):
+    start = "import numpy as np\nfrom xlib.explore import explore\n"
+    make = "explore(np.random.rand(2, 9, 4), captions=list('abcdefghi'))"
+    cells = [nbformat.v4.new_code_cell(source) for source in (start + make, make, make)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "three.ipynb")
+    notebook = build_site.run(tmp_path / "three.ipynb")
+    found = [output.data.get("text/html", "") for cell in notebook.cells for output in cell.outputs]
+    assert [text.count('class="xlib-kernelless"') for text in found] == [1, 1, 1]

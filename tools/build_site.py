@@ -40,13 +40,14 @@ START = """
 def _start():
     import tqdm.auto
 
+    from xlib.explore import Explorer, page
+
     def page_of(explorer, include=None, exclude=None):
-        from xlib.explore import page
         return {"text/html": page.body(explorer)}
 
     tqdm.auto.tqdm = tqdm.std.tqdm
-    formatter = get_ipython().display_formatter.mimebundle_formatter
-    formatter.for_type_by_name("xlib.explore.view", "Explorer", page_of)
+    # Not by name: each widget has a class of its own, and the first would use the name up.
+    get_ipython().display_formatter.mimebundle_formatter.for_type(Explorer, page_of)
 
 _start()
 del _start
@@ -58,7 +59,7 @@ const observer = new ResizeObserver((entries) => {
     if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
     else target.removeAttribute("tabindex");
 });
-for (const el of document.querySelectorAll("pre, .wide")) observer.observe(el);
+for (const el of document.querySelectorAll("pre, .wide, :is(p, li):has(> math)")) observer.observe(el);
 const contents = document.querySelector(".contents");
 if (contents) contents.open = matchMedia("(min-width: 1180px)").matches;
 """
