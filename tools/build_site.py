@@ -40,12 +40,12 @@ START = """
 def _start():
     import tqdm.auto
 
+    tqdm.auto.tqdm = tqdm.std.tqdm  # before anything takes it from there
     from xlib.explore import Explorer, page
 
     def page_of(explorer, include=None, exclude=None):
         return {"text/html": page.body(explorer)}
 
-    tqdm.auto.tqdm = tqdm.std.tqdm
     # Not by name: each widget has a class of its own, and the first would use the name up.
     get_ipython().display_formatter.mimebundle_formatter.for_type(Explorer, page_of)
 
