@@ -64,7 +64,7 @@ const contents = document.querySelector(".contents");
 if (contents) contents.open = matchMedia("(min-width: 1180px)").matches;
 """
 WIDGET = "application/vnd.jupyter.widget-view+json"
-LIMITS = '<p class="still">Captions of your own and other projections work in the launched lesson.</p>'
+LIMITS = '<p class="still">Other projections, and all else that needs Python, work in the launched lesson.</p>'
 STILL = '<p class="still">This comes alive in the launched lesson.</p>'
 PICTURES = ("image/png", "image/jpeg")
 MATH_IN_HTML = re.compile(r"<(code|pre)\b.*?</\1>|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+?)\$", re.S)

@@ -2,7 +2,7 @@
 // card a canvas spends some 20 µs on each. The few lines, rings and captions are drawn over them by the canvas.
 
 const MARKERS = ["circle", "diamond", "triangle", "square"]; // of items without a picture, by domain or modality
-const OUTLINES = ["rounded", "circle", "octagon", "square"]; // of pictures
+const OUTLINES = ["rounded", "octagon", "circle", "square"]; // of pictures: what cuts little off comes first
 const EDGE = 30; // CSS pixels kept free around the data
 const FONT = "12px system-ui, sans-serif";
 const MOST = 4e6; // pixels that all pictures together may have to be scaled at once; larger ones are drawn one by one
@@ -14,8 +14,9 @@ const packed = ([r, g, b]) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0; // 
 
 /** A shape's path around (0, 0), w wide and h high. */
 function outline(c, shape, w, h) {
+  const [u, v] = [1 - (0.6 * Math.min(w, h)) / w, 1 - (0.6 * Math.min(w, h)) / h]; // where an octagon's corners are cut
   const corners = { diamond: [[0, -1], [1, 0], [0, 1], [-1, 0]], triangle: [[0, -1], [1, 0.75], [-1, 0.75]],
-    octagon: [[-0.4, -1], [0.4, -1], [1, -0.4], [1, 0.4], [0.4, 1], [-0.4, 1], [-1, 0.4], [-1, -0.4]] }[shape];
+    octagon: [[-u, -1], [u, -1], [1, -v], [1, v], [u, 1], [-u, 1], [-1, v], [-1, -v]] }[shape];
   c.beginPath();
   if (shape === "circle") c.ellipse(0, 0, w / 2, h / 2, 0, 0, 2 * Math.PI);
   else if (shape === "rounded") c.roundRect(-w / 2, -h / 2, w, h, Math.min(w, h) / 5);

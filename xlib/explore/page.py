@@ -98,7 +98,9 @@ def script(explorer):
 def body(explorer):
     """The place of one explorer on a page, with its state; what is data stays data, whatever its captions hold."""
     state, found = {}, {}
-    for name, value in (explorer.get_state() | {"offline": offline(explorer.model)}).items():
+    # What was typed needs an encoder; everything else that is chosen stays chosen.
+    changed = {"offline": offline(explorer.model), "typed": "", "landed": {}, "refused": ""}
+    for name, value in (explorer.get_state() | changed).items():
         if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip", "comm"):
             state[name] = _split(value, name, found)
     data = json.dumps({"state": state, "bytes": found}).replace("<", "\\u003c")
