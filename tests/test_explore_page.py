@@ -94,7 +94,8 @@ def test_whatever_a_caption_holds_stays_text(tmp_path):
         for name in ("captions", "classes", "modalities", "domains", "groups", "title", "comparisons"):
             assert state["setup"][name] == w.setup[name]
         assert state["setup"]["captions"] == HOSTILE * 3
-        for name in ("selected", "typed", "axis", "query", "alt_text", "projection", "note", "warning"):
+        assert (state["typed"], state["landed"], state["refused"]) == ("", {}, "")  # nothing can encode it there
+        for name in ("selected", "axis", "query", "alt_text", "projection", "note", "warning"):
             assert state[name] == getattr(w, name)
 
 
