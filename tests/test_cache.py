@@ -181,7 +181,7 @@ def test_processes_that_write_at_once_never_read_half_a_file(place):
     for process in both:
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr
-    assert list(place.glob("*.tmp")) == []
+    assert list(place.glob(".*")) == []
 
 
 def test_folder(monkeypatch, tmp_path):

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from xlib import _validate, runtime
+from xlib._files import written_whole
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
@@ -253,8 +254,6 @@ def _kept(path: Path, empty: dict) -> dict:
 
 
 def _write(path: Path, data: dict) -> None:
-    """The whole file or nothing: written beside it, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with written_whole(path) as beside:
+        beside.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

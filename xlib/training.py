@@ -16,6 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from xlib._files import written_whole
+
 
 @dataclass
 class Run:
@@ -222,16 +224,13 @@ class _Checkpoint:
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-        self._replace(state["tensors"], lambda path: save_file(copies, path))
-        self._replace("state.json", lambda path: path.write_text(json.dumps(state), encoding="utf-8"))
+        with written_whole(self.folder / state["tensors"]) as beside:
+            save_file(copies, beside)
+        with written_whole(self.folder / "state.json") as beside:
+            beside.write_text(json.dumps(state), encoding="utf-8")
         for old in self.folder.glob("step-*.safetensors"):
             if old.name != state["tensors"]:
                 old.unlink()
-
-    def _replace(self, name: str, write: Callable[[Path], object]) -> None:
-        temporary = self.folder / f".{name}.{os.getpid()}"
-        write(temporary)
-        os.replace(temporary, self.folder / name)
 
     def load(self) -> Run:
         if not (self.folder / "state.json").exists():

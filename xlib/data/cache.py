@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 import warnings
 import zlib
 from collections.abc import Callable
@@ -13,6 +12,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
+
+from xlib._files import written_whole
 
 
 def folder() -> Path:
@@ -81,13 +82,6 @@ def _read(path: Path, key: str) -> dict[str, Tensor] | None:
 
 
 def _write(path: Path, key: str, tensors: dict[str, Tensor]) -> None:
-    """Write a temporary file beside path, then rename it, which no reader can catch half done."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    os.close(descriptor)
-    try:
-        save_file(tensors, temporary, {"key": key, "crc32": _checksum(key, tensors)})
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with written_whole(path) as beside:
+        save_file(tensors, beside, {"key": key, "crc32": _checksum(key, tensors)})

@@ -5,14 +5,13 @@ import gzip
 import html
 import io
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
+from xlib._files import written_whole
 from xlib.explore import static
 
 # What the front end asks of a widget's model, without a kernel behind it.
@@ -74,16 +73,8 @@ h1 {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: 
 </body>
 </html>
 """
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(name, 0o644)  # as any file, not for the owner alone
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with written_whole(Path(path)) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def stylesheet(explorer):

@@ -114,8 +114,7 @@ function build(data, live) {
   ui.typing.hidden = !live || !data.encodes;
   const option = ([value, text]) => h("option", { value }, text);
   const names = { "": "nothing", steps: "first and later step", modality: "modalities", domains: "domains", projection: "PCA and UMAP" };
-  ui.comparisons = ["", ...Object.keys(data.comparisons)];
-  ui.compare.append(...ui.comparisons.map((name) => option([name, names[name]])));
+  ui.compare.append(...["", ...Object.keys(data.comparisons)].map((name) => option([name, names[name]])));
   ui.projection.append(...[["pca", "PCA"], ["umap", "UMAP"], ["axis", "Between two texts"]].map(option));
   const some = [data.classes.length, data.modalities.length > 1, data.domains.length, data.pairs.some((j) => j >= 0)];
   ui.columns = ["class", "modality", "domain", "cosine with its pair"].map((name, c) => (some[c] ? name : "")); // "": nothing in it
