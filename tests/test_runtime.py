@@ -126,7 +126,10 @@ def test_steps_follow_the_budget(machine):
 @pytest.mark.parametrize("bfloat16", [True, False])
 def test_mixed_precision_is_used_on_cuda_with_bfloat16_only(monkeypatch, bfloat16):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bfloat16)
+    # an older GPU has it by emulation, which is slow
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: bfloat16 or including_emulation
+    )
     for device in ("cpu", "mps"):
         assert isinstance(runtime.autocast(torch.device(device)), contextlib.nullcontext)
     context = runtime.autocast(torch.device("cuda", 0))
@@ -136,10 +139,140 @@ def test_mixed_precision_is_used_on_cuda_with_bfloat16_only(monkeypatch, bfloat1
         assert isinstance(context, contextlib.nullcontext)
 
 
-def test_autocast_leaves_the_cpu_in_float32():
+@pytest.mark.parametrize(
+    ("variable", "instructions", "dtype"),
+    [
+        (None, True, torch.float32),
+        ("0", True, torch.float32),
+        ("1", False, torch.float32),
+        ("1", True, torch.bfloat16),
+    ],
+)
+def test_a_cpu_stays_in_float32_unless_it_is_asked_and_able(monkeypatch, variable, instructions, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": instructions}, raising=False)
+    monkeypatch.delenv("XLIB_BF16", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("XLIB_BF16", variable)
     x = torch.ones(2, 2)
     with runtime.autocast(torch.device("cpu")):
-        assert (x @ x).dtype == torch.float32
+        assert (x @ x).dtype == dtype
+
+
+def test_an_older_torch_that_does_not_tell_what_the_cpu_has_means_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setenv("XLIB_BF16", "1")
+    assert isinstance(runtime.autocast(torch.device("cpu")), contextlib.nullcontext)
+
+
+# -- copies, compiling, several processes
+
+
+def test_a_copy_to_cuda_is_pinned_and_not_waited_for(monkeypatch):
+    steps = []
+
+    class Watched(torch.Tensor):
+        def pin_memory(self):
+            steps.append("pinned")
+            return self
+
+        def to(self, *args, **options):
+            steps.append((*args, options))
+            return self
+
+    x = torch.ones(3).as_subclass(Watched)
+    runtime.to_device(x, "cuda")
+    assert steps == ["pinned", ("cuda", {"non_blocking": True})]
+    steps.clear()
+    runtime.to_device(x, torch.device("cpu"))
+    assert steps == [(torch.device("cpu"), {})]
+
+
+def test_a_copy_to_another_device_lands_there():
+    x = torch.arange(3)
+    assert runtime.to_device(x, "cpu") is x
+    assert runtime.to_device(x, "meta").device.type == "meta"
+    assert runtime.to_device(torch.ones(2, device="meta"), "meta").shape == (2,)
+
+
+@pytest.fixture
+def compiler(monkeypatch):
+    """Stands in for torch.compile; returns what it was asked to compile."""
+    asked, compiles = [], torch.compile
+
+    def compile_(function):
+        asked.append(function)
+        return compiles(function, backend="eager")  # traced as ever, and no C++ compiler is needed
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    monkeypatch.setenv("XLIB_COMPILE", "1")
+    return asked
+
+
+def test_parts_are_compiled_for_training_alone_and_put_back(compiler):
+    model = torch.nn.ModuleDict({"image": torch.nn.Linear(3, 2), "text": torch.nn.Linear(3, 2)})
+    x, names = torch.ones(4, 3), list(model.state_dict())
+    plain = model["image"](x)
+    with runtime.compiled(model):
+        assert [function.__self__ for function in compiler] == [model["image"], model["text"]]
+        assert torch.equal(model["image"](x), plain)
+        assert list(model.state_dict()) == names  # so that a checkpoint fits either
+    assert "forward" not in vars(model["image"])
+    with pytest.raises(KeyError, match="audio"), runtime.compiled(model):
+        model["audio"]
+    assert "forward" not in vars(model["image"])
+
+
+def test_nothing_is_compiled_unasked(compiler, monkeypatch):
+    model = torch.nn.ModuleDict({"image": torch.nn.Linear(3, 2)})
+    for value in ("", "0"):
+        monkeypatch.setenv("XLIB_COMPILE", value)
+        with runtime.compiled(model):
+            assert "forward" not in vars(model["image"])
+    assert not compiler
+
+
+def test_a_part_that_cannot_be_compiled_says_so_once_and_runs_as_it_is(monkeypatch, capsys):
+    def broken(function):
+        def fast(*args):
+            raise RuntimeError("no compiler here\nand a long story")
+
+        return fast
+
+    monkeypatch.setattr(torch, "compile", broken)
+    monkeypatch.setenv("XLIB_COMPILE", "1")
+    model, x = torch.nn.ModuleDict({"image": torch.nn.Linear(3, 2)}), torch.ones(4, 3)
+    plain = model["image"](x)
+    with runtime.compiled(model):
+        model.eval()
+        assert torch.equal(model["image"](x), plain)  # evaluation does not try
+        assert capsys.readouterr().out == ""
+        model.train()
+        assert torch.equal(model["image"](x), plain)
+        assert torch.equal(model["image"](x), plain)
+        assert capsys.readouterr().out == "image runs as it is, not compiled: no compiler here\n"
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):  # the caller's mistakes stay his
+            model["image"](torch.ones(4, 5))
+
+
+def test_the_only_process_is_the_first_and_of_several_the_one_of_rank_0(tmp_path, monkeypatch):
+    assert runtime.is_first_process()
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    try:
+        assert runtime.is_first_process()
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+        assert not runtime.is_first_process()
+    finally:
+        torch.distributed.destroy_process_group()
+    assert runtime.is_first_process()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_takes_copies_and_mixed_precision_for_real():
+    x = runtime.to_device(torch.arange(6.0).view(2, 3), "cuda")
+    assert x.is_cuda
+    assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
+    with runtime.autocast(x.device):
+        assert (x @ x.T).dtype in (torch.bfloat16, torch.float32)
 
 
 # -- the first cell

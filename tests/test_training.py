@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from xlib import training
+from xlib import recipes, runtime, training
+from xlib.contrastive import LogitScale
 
 
 def problem(seed=0, *, dropout=0.2, optimizer="adamw"):
@@ -217,3 +219,225 @@ def test_after_step_runs_once_a_step():
     calls = []
     run(problem(), steps=5, after_step=lambda: calls.append(1))
     assert len(calls) == 5
+
+
+# -- one cycle
+
+
+def two_layers(seed=0):
+    """A model with all that `fit_one_cycle` treats on its own: dropout, and a single number, the scale."""
+    torch.manual_seed(seed)
+    image = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1))
+    model, generator = (
+        nn.ModuleDict({"image": image, "scale": LogitScale(init=2.0)}),
+        torch.Generator().manual_seed(seed),
+    )
+
+    def loss(step):
+        x = torch.randn(16, 4, generator=generator)
+        return (model["scale"]() * model["image"](x).squeeze(1) - x.sum(1)).square().mean()
+
+    return model, loss, generator
+
+
+def one_cycle(model, loss, generator, **options):
+    return training.fit_one_cycle(model, loss, rate=1e-2, decay=0.1, generator=generator, **options)
+
+
+@pytest.mark.parametrize("steps", range(1, 13))
+def test_one_cycle_goes_up_once_and_comes_down_in_any_number_of_steps(monkeypatch, steps):
+    rates, fit = [], training.fit
+
+    def watched(model, loss, optimizer, **options):
+        def keep(step):
+            rates.append(optimizer.param_groups[0]["lr"])
+            return loss(step)
+
+        return fit(model, keep, optimizer, **options)
+
+    monkeypatch.setattr(training, "fit", watched)
+    assert one_cycle(*two_layers(), steps=steps).step == steps
+    top = rates.index(max(rates))
+    assert rates == sorted(rates[:top]) + sorted(rates[top:], reverse=True)
+    assert 0 < max(rates) <= 1e-2 * (1 + 1e-9)
+    if steps > 1:
+        assert top <= max(1, steps // 5)
+        assert rates[-1] < 1e-5
+    if steps >= 10:
+        assert max(rates) == pytest.approx(1e-2, rel=0.05)
+
+
+def test_one_cycle_is_plain_adamw_without_decay_of_the_scale():
+    model, loss, generator = two_layers()
+    one_cycle(model, loss, generator, steps=20)
+    other, loss, _ = two_layers()
+    weights = [p for name, p in other.named_parameters() if name != "scale.log_scale"]
+    groups = [{"params": weights}, {"params": [other["scale"].log_scale], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-2, weight_decay=0.1, fused=False, foreach=False)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=20, pct_start=0.2)
+    other.train()
+    for step in range(20):
+        optimizer.zero_grad()
+        loss(step).backward()
+        optimizer.step()
+        scheduler.step()
+    for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_resumed_cycle_is_the_unbroken_one(tmp_path):
+    whole, loss, generator = two_layers()
+    unbroken = one_cycle(whole, loss, generator, steps=30)
+    first, loss, generator = two_layers()
+    with pytest.raises(RuntimeError, match="power cut"):
+        one_cycle(first, until(14, loss), generator, steps=30, every=7, checkpoint=tmp_path)
+    second, loss, generator = two_layers(seed=99)
+    resumed = one_cycle(second, loss, generator, steps=30, every=7, checkpoint=tmp_path)
+    assert resumed.history == unbroken.history
+    for a, b in zip(whole.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def until(last, loss):
+    def broken(step):
+        if step == last:
+            raise RuntimeError("power cut")
+        return loss(step)
+
+    return broken
+
+
+# -- mixed precision, compiling, a GPU
+
+
+def test_only_a_mixed_run_is_under_autocast_and_the_weights_stay_in_float32(monkeypatch):
+    monkeypatch.setattr(runtime, "autocast", lambda device: torch.autocast(device.type, dtype=torch.bfloat16))
+    for mixed, dtype in ((False, torch.float32), (True, torch.bfloat16)):
+        parts, found = problem(), []
+        parts["model"][0].register_forward_hook(
+            lambda module, inputs, output, found=found: found.append(output.dtype)
+        )
+        run(parts, steps=2, mixed=mixed)
+        assert found == [dtype] * 2
+        assert weights(parts).dtype == torch.float32
+    model, loss, generator = two_layers()
+    found = []
+    model["image"][0].register_forward_hook(lambda module, inputs, output: found.append(output.dtype))
+    one_cycle(model, loss, generator, steps=2)
+    assert found == [torch.bfloat16] * 2
+
+
+def emoji_features():
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(2, 40, 1088, generator=generator), torch.randn(40, 384, generator=generator)
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        lambda: recipes.train_numbers(steps=2),
+        lambda: recipes.train_digits(0.6, align="dann", information=0.1, steps=2),
+        lambda: recipes.train_digits(0.6, align="mmd", steps=2),
+        lambda: recipes.adapt_numbers(
+            recipes.numbers_model(0), recipes.numbers_batches(0.6), align=("dann", "mmd"), information=0.1, steps=2
+        ),
+        lambda: recipes.adapt_numbers(
+            recipes.numbers_model(0), recipes.numbers_batches(0.6), align=("mmd",), between="modalities", steps=2
+        ),
+        lambda: recipes.adapt_numbers(recipes.numbers_model(0), recipes.numbers_batches(0.6), guesses=1.0, steps=2),
+        lambda: recipes.train_emoji(*emoji_features(), steps=2, batch=16),
+    ],
+)
+def test_every_recipe_trains_in_mixed_precision_too(monkeypatch, train):
+    _, plain = train()
+    monkeypatch.setattr(runtime, "autocast", lambda device: torch.autocast(device.type, dtype=torch.bfloat16))
+    _, mixed = train()
+    assert mixed.history != plain.history
+    assert mixed.history[0] == pytest.approx(plain.history[0], rel=0.05, abs=0.05)
+
+
+def test_a_recipe_is_compiled_where_the_switch_asks_for_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda function: asked.append(function.__self__) or function)
+    recipes.train_numbers(steps=1)
+    assert not asked
+    monkeypatch.setenv("XLIB_COMPILE", "1")
+    model, _ = recipes.train_numbers(steps=1)
+    assert asked == list(model.children())
+
+
+def test_a_run_on_a_gpu_prints_the_memory_that_it_held_at_most(monkeypatch, capsys):
+    """With a model that says it is on one; the memory's counter began anew."""
+    calls = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: calls.append(device))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 1500 * 2**20)
+    parts, gpu = problem(), torch.device("cuda", 0)
+    real = list(parts["model"].parameters())
+    lists = iter([[SimpleNamespace(device=gpu)]])  # the first asked for, and then the real ones again
+    monkeypatch.setattr(parts["model"], "parameters", lambda: iter(next(lists, real)))
+    run(parts, steps=2, title="big")
+    assert calls == [gpu]
+    assert capsys.readouterr().out == "big: at most 1,500 MB of GPU memory\n"
+    run(problem(), steps=2)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("compiled", ["0", "1"])
+def test_the_recipes_train_on_a_real_gpu(monkeypatch, capsys, compiled):
+    monkeypatch.setenv("XLIB_COMPILE", compiled)
+    model, found = recipes.train_numbers(steps=60, device="cuda")
+    assert all(p.is_cuda and p.dtype == torch.float32 for p in model.parameters())
+    assert sum(found.curve()[-5:]) < 0.8 * sum(found.curve()[:5])
+    assert "MB of GPU memory" in capsys.readouterr().out
+    _, found = recipes.train_digits(0.6, align="mmd", information=0.1, steps=20, device="cuda")
+    assert found.step == 20
+    start, batches = recipes.numbers_model(0).to("cuda"), recipes.numbers_batches(0.6, device="cuda")
+    _, found = recipes.adapt_numbers(start, batches, align=("dann", "mmd"), information=0.1, guesses=1.0, steps=20)
+    assert found.step == 20
+
+
+# -- several processes
+
+
+@pytest.fixture
+def rank(tmp_path, monkeypatch):
+    """Sets this process's place in a job; the process group is a real one, of this process alone."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    yield lambda place: monkeypatch.setattr(torch.distributed, "get_rank", lambda: place)
+    torch.distributed.destroy_process_group()
+
+
+def test_the_first_process_writes_and_all_of_them_take_up(tmp_path, capsys, rank):
+    folder = tmp_path / "checkpoint"
+    rank(1)
+    run(problem(), steps=10, checkpoint=folder)
+    assert not folder.exists()
+    assert capsys.readouterr().err == ""  # no bar
+    rank(0)
+    run(problem(), steps=10, checkpoint=folder)
+    assert "training" in capsys.readouterr().err
+    before = sorted((path.name, path.read_bytes()) for path in folder.iterdir())
+    rank(1)
+    other = problem(seed=5)
+    assert run(other, steps=30, checkpoint=folder).step == 30
+    assert sorted((path.name, path.read_bytes()) for path in folder.iterdir()) == before
+    unbroken = problem()
+    run(unbroken, steps=30)
+    assert torch.equal(weights(other), weights(unbroken))
+
+
+def test_the_first_process_alone_says_that_it_was_stopped(tmp_path, capsys, rank):
+    for place, said in ((1, ""), (0, "training: stopped by you after 4 of 30 steps; what was reached is kept\n")):
+        rank(place)
+        parts = problem()
+
+        def loss(step, parts=parts):
+            if step == 4:
+                raise KeyboardInterrupt
+            return parts["loss"](step)
+
+        result = run(parts, steps=30, loss=loss, checkpoint=tmp_path / "checkpoint")
+        assert result.interrupted
+        assert capsys.readouterr().out == said
+    assert (tmp_path / "checkpoint" / "state.json").exists()

@@ -210,7 +210,7 @@ def adapt(
         )
         if information or guesses:
             captions = zb if classes is None else F.normalize(model["text"](classes), dim=1)
-            logits = model["scale"]().detach() * za[n:] @ captions.T
+            logits = compared(za[n:], captions)
         if information:
             terms["information"] = -ramp * information * information_maximisation(logits)
         if guesses:
@@ -222,7 +222,11 @@ def adapt(
         model.eval()
         z = F.normalize(model["image"](model["features"](images)), dim=1)
         model.train()
-        return model["scale"]() * z @ captions.T
+        return compared(z, captions)
+
+    def compared(z: Tensor, captions: Tensor) -> Tensor:
+        with torch.autocast(device.type, enabled=False):  # in 16 bits a logit near 100 is a multiple of one half
+            return model["scale"]().detach() * z.float() @ captions.float().T
 
     return model, training.fit_one_cycle(
         model, loss, steps=steps, rate=rate, decay=decay, generator=generator, title=title

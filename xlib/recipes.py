@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from xlib import _validate, clip, combined, dann, mmd, space, training
 from xlib.contrastive import LogitScale, info_nce
 from xlib.data import digits, emoji, numbers
+from xlib.runtime import to_device
 
 TEMPLATES = ("{}", "the number {}", "a photo of {}", "{} written by hand", "数字{}", "手写的{}")
 
@@ -51,7 +52,8 @@ def train_numbers(
     pictures = numbers.load("train").to(device)
     seen = torch.tensor(numbers.SEEN, device=device)
     captions = [[in_words(number, template) for template in TEMPLATES] for number in numbers.NUMBERS]
-    tokens = VOCABULARY([text for row in captions for text in row]).view(90, len(TEMPLATES), -1).to(device)
+    tokens = VOCABULARY([text for row in captions for text in row]).view(90, len(TEMPLATES), -1)
+    tokens = to_device(tokens, device)
     generator = torch.Generator(device).manual_seed(seed)
 
     def loss(step: int) -> Tensor:
@@ -109,7 +111,7 @@ def train_emoji(
             "scale": LogitScale(),
         }
     ).to(device)
-    features, names = features.to(device), names.to(device)
+    features, names = to_device(features, device), to_device(names, device)
     generator = torch.Generator(device).manual_seed(seed)
 
     def loss(step: int) -> Tensor:
@@ -159,7 +161,8 @@ def numbers_batches(
     clean, photos = (numbers.load("train", strength=s).to(device) for s in (0.0, strength))
     seen = torch.tensor(numbers.SEEN, device=device)
     captions = [[in_words(number, template) for template in TEMPLATES] for number in numbers.SEEN]
-    tokens = VOCABULARY([text for row in captions for text in row]).view(len(seen), len(TEMPLATES), -1).to(device)
+    tokens = VOCABULARY([text for row in captions for text in row]).view(len(seen), len(TEMPLATES), -1)
+    tokens = to_device(tokens, device)
 
     def change(images: Tensor, generator: torch.Generator) -> Tensor:
         images = clip.random_affine(images, generator=generator)
@@ -459,8 +462,8 @@ def train_digits(
     torch.manual_seed(seed)
     model = digits_model().to(device)
     scans, labels = digits.load("train")
-    scans, labels = digits.enlarge(scans, SIDE).to(device), labels.to(device)
-    stripes = digits.photo_stripes("train").to(device)
+    scans, labels = to_device(digits.enlarge(scans, SIDE), device), to_device(labels, device)
+    stripes = to_device(digits.photo_stripes("train"), device)
     generator = torch.Generator(device).manual_seed(seed)
 
     def some(strength):

@@ -106,19 +106,27 @@ def table(rows: Sequence[dict]) -> None:
         print("  ".join(row[key].ljust(width) for key, width in widths.items()).rstrip())
 
 
+def lesson_file(name: str) -> Path:
+    """A file that lies beside the lessons: in a clone, or where an install without one puts it.
+
+    Raises FileNotFoundError naming the places looked at.
+    """
+    places = [Path(__file__).resolve().parents[1] / "notebooks" / name, Path(sys.prefix) / "share" / "xlib" / name]
+    for place in places:
+        if place.exists():
+            return place
+    raise FileNotFoundError(f"there is no {name} at {' or '.join(map(str, places))}")
+
+
 def stored(lesson: str) -> dict:
     """What `make results` measured for a lesson, over several seeds: notebooks/results/<lesson>.json.
 
     Raises FileNotFoundError naming the places looked at.
     """
-    clone = Path(__file__).resolve().parents[1] / "notebooks" / "results"
-    places = [folder / f"{lesson}.json" for folder in (clone, Path(sys.prefix) / "share" / "xlib" / "results")]
-    for place in places:
-        if place.exists():
-            return json.loads(place.read_text(encoding="utf-8"))
-    raise FileNotFoundError(
-        f"lesson {lesson!r} has no results at {' or '.join(map(str, places))}; try `make results`"
-    )
+    try:
+        return json.loads(lesson_file(f"results/{lesson}.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"lesson {lesson!r} has no results ({error}); try `make results`") from None
 
 
 def run_seeds(

@@ -1,18 +1,13 @@
-"""xlib.mmd beside the plain form (one cdist and one exp a kernel and block): python tests/benchmarks/bench_mmd.py
+"""xlib.mmd beside the plain form (one cdist and one exp a kernel and block), pytorch-adapt, and permutation loops.
 
-Each line comes from a fresh process: the best time of a few calls, and by how much the first one raised the peak
-resident set. Add `--threads 1` for one core, `--large` for n = 50,000 (minutes).
+python tests/benchmarks/bench_mmd.py        some two minutes; each number comes from a fresh process: the best time of
+a few calls, and by how much the first one raised the resident memory.
 """
 
-import argparse
-import importlib.util
-import json
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import torch
+from measured import against, answer, fresh, measure, table, threads
 
 from xlib.mmd import mmd2, permutation_test
 
@@ -51,9 +46,8 @@ def pytorch_adapt(x, y, bandwidths):
     from pytorch_metric_learning.distances import LpDistance
 
     scales = torch.tensor([1 / (2 * sigma**2) for sigma in bandwidths])
-    return MMDLoss(kernel_scales=scales, bandwidth=1.0, dist_func=LpDistance(normalize_embeddings=False, power=2))(
-        x, y
-    )
+    squared = LpDistance(normalize_embeddings=False, power=2)
+    return MMDLoss(kernel_scales=scales, mmd_type="quadratic", bandwidth=1.0, dist_func=squared)(x, y)
 
 
 def loop_cached(x, y, bandwidths, permutations):
@@ -82,8 +76,7 @@ def products(x, y, bandwidths, permutations):
     return permutation_test(x, y, bandwidths=bandwidths, permutations=permutations, generator=generator).null
 
 
-def measure(what, ladder, n, gradient, permutations, repeats):
-    """In this process: seconds, and MB above what was there before."""
+def one(what, ladder, n, gradient, permutations, repeats):
     x, y = samples(n)
     if gradient:
         x.requires_grad_(), y.requires_grad_()
@@ -98,70 +91,34 @@ def measure(what, ladder, n, gradient, permutations, repeats):
 
     small = samples(64)  # libraries and thread pools are loaded before, not measured
     globals()[what](*small, sigmas(ladder), *((2,) if permutations else ()))
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew, from what is held now
-    before = resident("VmRSS")
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        value = call()
-        times.append(time.perf_counter() - start)
-        if len(times) == 1:
-            peak = resident("VmHWM")
-    return {"seconds": min(times), "extra": peak - before, "peak": peak, "value": value}
-
-
-def resident(which):
-    """MB of this process in memory: now (VmRSS), or at most (VmHWM). Linux only."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
-    return int(line.split()[1]) / 1024
-
-
-def fresh(threads, *arguments):
-    command = [sys.executable, __file__, "--threads", str(threads), "--one", json.dumps(arguments)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def line(label, base, other, same=True):
-    if same and abs(base["value"] - other["value"]) > 1e-5:
-        sys.exit(f"{label}: {base['value']} and {other['value']} should be one value")
-    print(
-        f"{label:55} {base['seconds']:7.2f} s {base['extra']:6.0f} MB | {other['seconds']:6.3f} s "
-        f"{other['extra']:4.0f} MB (process {other['peak']:4.0f} MB) | {base['seconds'] / other['seconds']:5.1f} x "
-        f"faster, 1/{base['extra'] / max(other['extra'], 1):.0f} of the memory",
-        flush=True,
-    )
+    return measure(call, repeats=repeats)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--large", action="store_true")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.one:
-        print(json.dumps(measure(*json.loads(options.one))))
-        return
-    print(f"torch {torch.__version__}, {options.threads} thread(s); n = m = {N:,}, d = {D}, 5 bandwidths")
-    print(f"{'':55} {'baseline':>20} | xlib")
+    rows = []
     for gradient in (False, True):
-        for ladder in LADDERS:
-            base = fresh(options.threads, "plain", ladder, N, gradient, 0, 1)
-            mine = fresh(options.threads, "ours", ladder, N, gradient, 0, 5)
-            line(f"plain, steps of {ladder}{', with gradient' if gradient else ''}", base, mine)
-    if importlib.util.find_spec("pytorch_adapt"):
-        for gradient in (False, True):
-            base = fresh(options.threads, "pytorch_adapt", "√2", N, gradient, 0, 1)
-            mine = fresh(options.threads, "ours", "√2", N, gradient, 0, 5)
-            line(f"pytorch-adapt, steps of √2{', with gradient' if gradient else ''}", base, mine)
-    for name, label in (("loop_cached", "loop over one kernel matrix"), ("loop_mmd2", "loop over mmd2")):
-        base = fresh(options.threads, name, "√2", 500, False, 999, 1)
-        mine = fresh(options.threads, "products", "√2", 500, False, 999, 5)
-        line(f"999 permutations, n = m = 500, {label}", base, mine, same=False)
-    if options.large:
-        mine = fresh(options.threads, "ours", "√2", 50_000, False, 0, 1)
-        print(f"n = m = 50,000, steps of √2: {mine['seconds']:.0f} s, in all {mine['peak']:.0f} MB")
+        for other, ladder in (("plain", "√2"), ("plain", "2"), ("plain", "any"), ("pytorch_adapt", "√2")):
+            base = fresh(__file__, other, ladder, N, gradient, 0, 1)
+            mine = fresh(__file__, "ours", ladder, N, gradient, 0, 5)
+            label = f"{other}, {'steps of ' * (ladder != 'any')}{ladder}{', with gradient' * gradient}"
+            if abs(base["value"] - mine["value"]) > 1e-5:
+                sys.exit(f"{label}: {base['value']} and {mine['value']} should be one value")
+            rows.append(against(label, base, mine))
+    table(f"mmd2, n = m = {N:,}, d = {D}, five bandwidths, {threads()}", rows)
+
+    rows = []
+    for name, label in (("loop_cached", "a loop over one kernel matrix"), ("loop_mmd2", "a loop over mmd2")):
+        base = fresh(__file__, name, "√2", 500, False, 999, 1)
+        rows.append(against(label, base, fresh(__file__, "products", "√2", 500, False, 999, 5)))
+    table(f"permutation_test, 999 permutations, n = m = 500, d = {D}, {threads()}", rows)
+
+    large = fresh(__file__, "ours", "√2", 50_000, False, 0, 1)
+    print(
+        f"\nmmd2 at n = m = 50,000, d = {D}: {large['seconds']:.0f} s, {large['extra']:,.0f} MB more than its input;"
+    )
+    print(f"the whole process holds {large['peak']:,.0f} MB at most.")
 
 
 if __name__ == "__main__":
-    main()
+    if not answer(one):
+        main()

@@ -12,11 +12,13 @@ from xlib.checks.contrastive import effective_negatives, gradient_za, masked_los
 from xlib.checks.dann import a_distance, feature_gradient, fixed_domain_loss, least_error
 from xlib.checks.engine import Result
 from xlib.checks.mmd import expected_biased, fixed_p_value, mmd_unbiased, push_and_pull
+from xlib.checks.scale import cached_gradient, largest_batch, own_gradient, row_log_sums
 from xlib.checks.space import cosines_without_gap, fixed_similarity, kept_neighbours, uniformity_gradient
 
 __all__ = [
     "Result",
     "a_distance",
+    "cached_gradient",
     "clip_loss",
     "cosines_without_gap",
     "effective_negatives",
@@ -30,14 +32,17 @@ __all__ = [
     "gap_closed",
     "gradient_za",
     "kept_neighbours",
+    "largest_batch",
     "least_error",
     "masked_loss",
     "mean_gap_and_recall",
     "mended_loss",
     "mmd_unbiased",
+    "own_gradient",
     "pick",
     "push_and_pull",
     "recall_at_k",
+    "row_log_sums",
     "self_training_loss",
     "siglip_loss",
     "uniformity_gradient",
