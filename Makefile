@@ -16,12 +16,13 @@ test: export MKL_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: export NUMBA_NUM_THREADS = 1
 
-.PHONY: help lab test site results picture times links clean-notebooks constraints
+.PHONY: help lab test site bench results picture times links clean-notebooks constraints
 
 help:
 	@echo "make lab               open the course in JupyterLab"
 	@echo "make test              unit tests, every notebook, and the browser tests"
 	@echo "make site              run the lessons, and write them as web pages that work offline, into site/"
+	@echo "make bench             measure speed and memory beside other libraries, into tests/benchmarks/results.md"
 	@echo "make results           repeat the runs over several seeds that the lessons quote"
 	@echo "make picture           take README's picture from the running course"
 	@echo "make times             run every lesson, and write its seconds into README.md and its title"
@@ -41,6 +42,10 @@ test:
 site:
 	$(SETUP) --extras site
 	@$(RUN) tools/build_site.py $(ARGS)
+
+bench:
+	$(SETUP) --extras test,browser,bench
+	@$(RUN) tests/benchmarks/run.py $(ARGS)
 
 results:
 	$(SETUP)
@@ -63,5 +68,5 @@ clean-notebooks:
 	@$(RUN) tools/clean_notebooks.py $(ARGS)
 
 constraints:
-	$(SETUP) --extras test,browser
+	$(SETUP) --extras test,browser,bench
 	@$(RUN) tools/freeze_constraints.py

@@ -98,10 +98,11 @@ def main():
     except training.TrainingDiverged:
         raise
     except RuntimeError as error:  # what torch raises when another process is gone or does not answer
+        reason = str(error).split(". ")[0]
         again = "goes on from the checkpoint" if options.checkpoint else "begins anew: there is no checkpoint"
         sys.exit(
             f"process {dist.get_rank()}: another process is gone or has said nothing for {options.timeout:g} s "
-            f"({str(error).splitlines()[0]}). The same command {again}."
+            f"({reason}). The same command {again}."
         )
     if dist.get_rank() == 0:
         print(f"{dist.get_world_size()} process(es), {run.step} steps, last loss {run.curve()[-1]:.4f}")

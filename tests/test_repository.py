@@ -160,6 +160,16 @@ def test_measuring_sees_time_and_peak_memory(tmp_path):
     assert 0.35 < result["peak_gb"] - calm["peak_gb"] < 0.45
 
 
+def test_measuring_tells_a_lesson_from_the_processes_that_it_starts(tmp_path):
+    child = "x = bytearray(b'1') * 400_000_000; import time; time.sleep(1)"
+    code = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])"
+    result = measure(notebook_of(tmp_path / "parent.ipynb", code))
+    assert result["peak_gb"] < 0.3
+    assert 0.38 < result["others_gb"] < 0.5
+    assert sync_links.memory(result).endswith(" GB, and 0.4 GB in other processes")
+    assert "others_gb" not in measure(notebook_of(tmp_path / "alone.ipynb", "import time\ntime.sleep(0.5)"))
+
+
 def test_a_lesson_that_fails_is_not_measured(tmp_path):
     with pytest.raises(CellExecutionError, match="1 / 0"):
         measure(notebook_of(tmp_path / "broken.ipynb", "1 / 0"))

@@ -337,8 +337,8 @@ def _facts(name):
     if not measured:
         return ""
     time = sync_links.duration(measured["seconds"])
-    memory = f"{measured['peak_gb']:.1f} GB"
-    return f'<p class="quiet">All cells run in {time} on a laptop CPU, with {memory} of memory.</p>'
+    memory = sync_links.memory(measured)
+    return f'<p class="quiet">All cells run in {time} on a laptop CPU; memory: {memory}.</p>'
 
 
 def _footer():

@@ -312,11 +312,39 @@ def across_modalities_and_domains() -> tuple[dict, dict]:
 
 # Each lesson's measurements by name, functions of a seed that report.run_seeds can send to other processes; and the
 # settings that the file keeps beside their numbers.
+SCALING_CELLS = ("set-up", "emoji-data", "train-code", "score")
+
+
+@functools.cache
+def scaling_lesson() -> dict:
+    return from_lesson("07_scaling", SCALING_CELLS)
+
+
+def one_scaling_run(seed: int, **options) -> dict[str, float]:
+    """Lesson 07: one training on emoji, measured as the lesson measures."""
+    lesson = scaling_lesson()
+    _, towers = lesson["train"](**options, seed=seed)
+    return {name: round(value, 4) for name, value in lesson["score"](towers).items()}
+
+
+def small_accumulated_cached() -> tuple[dict, dict]:
+    options = {
+        "small": {"way": "small", "steps": 150},
+        "small, 16 times the steps": {"way": "small", "steps": 2400},
+        "accumulated": {"way": "accumulated", "steps": 150},
+        "cached": {"way": "cached", "steps": 150},
+    }
+    runs = {name: functools.partial(one_scaling_run, **option) for name, option in options.items()}
+    what = "the lesson's own train(**options): chunks of 16, batches of 256 where they are not small"
+    return runs, {"what": what, "options": options}
+
+
 LESSONS = {
     "02_infonce": infonce,
     "03_clip": clip_numbers_and_emoji,
     "05_dann": digits_under_shift,
     "06_combined": across_modalities_and_domains,
+    "07_scaling": small_accumulated_cached,
 }
 
 

@@ -43,7 +43,8 @@ def repository(root: Path = ROOT) -> str:
 
 
 def read_times(root: Path = ROOT) -> dict:
-    """{"machine": a phrase, "lessons": {name: {"seconds": float, "peak_gb": float}}}, empty before the first run."""
+    """{"machine": a phrase, "lessons": {name: {"seconds": float, "peak_gb": float}}}, empty before the first run.
+    "others_gb" is there for a lesson that starts processes of its own."""
     path = root / "tools" / "lesson_times.json"
     return json.loads(path.read_text("utf-8")) if path.exists() else {"machine": "", "lessons": {}}
 
@@ -51,6 +52,12 @@ def read_times(root: Path = ROOT) -> dict:
 def duration(seconds: float) -> str:
     """Whole seconds below two minutes, else minutes to a tenth."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def memory(measured: dict) -> str:
+    """The kernel's, and that of the processes that it starts."""
+    others = measured.get("others_gb")
+    return f"{measured['peak_gb']:.1f} GB" + (f", and {others:.1f} GB in other processes" if others else "")
 
 
 def with_address(text: str, address: str) -> str:
@@ -68,9 +75,7 @@ def lesson_table(root: Path) -> str:
             rows.append(f"| {number} | {about} | in the making | | |")
             continue
         measured = times["lessons"].get(name)
-        run = (
-            (duration(measured["seconds"]), f"{measured['peak_gb']:.1f} GB") if measured else ("not measured yet", "")
-        )
+        run = (duration(measured["seconds"]), memory(measured)) if measured else ("not measured yet", "")
         badges = (
             f"[![Binder](https://mybinder.org/badge_logo.svg)]({BINDER.format(slug=slug, name=name)}) "
             f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
@@ -91,11 +96,7 @@ def set_line(text: str, label: str, line: str) -> str:
 def title_cell(text: str, name: str, root: Path) -> str:
     """A lesson's first cell with its measured time, and plain links: a badge would be an image from the network."""
     slug, measured = "/".join(repository(root).split("/")[3:5]), read_times(root)["lessons"].get(name)
-    run = (
-        f"{duration(measured['seconds'])} for all cells, {measured['peak_gb']:.1f} GB"
-        if measured
-        else "not measured yet"
-    )
+    run = f"{duration(measured['seconds'])} for all cells, {memory(measured)}" if measured else "not measured yet"
     links = f"[Binder]({BINDER.format(slug=slug, name=name)}) · [Colab]({COLAB.format(slug=slug, name=name)})"
     return set_line(set_line(text, TIME, f"{TIME} {run}"), LAUNCH, f"{LAUNCH} {links}")
 

@@ -1,0 +1,126 @@
+"""Lesson 07's script trains alike in any number of processes, outlives the death of one, and its runs can be measured
+again."""
+
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import results
+import torch
+
+from xlib import report, training
+
+SCRIPT = report.lesson_file("train_distributed.py")
+TOLERANCE = 2e-3  # of a loss of 1 to 5, after 40 steps in which roundings have grown
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """The losses of 40 steps, in this process."""
+    return runpy.run_path(str(SCRIPT))["train"](steps=40).curve()
+
+
+def start(processes, *arguments):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    job = subprocess.Popen(
+        [*command, str(SCRIPT), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    job.workers = lambda: [p for p in psutil.Process(job.pid).children() if str(SCRIPT) in p.cmdline()]
+    return job
+
+
+def finished(job):
+    out, _ = job.communicate(timeout=240)
+    assert job.returncode == 0, out
+    return out
+
+
+def started_with_a_checkpoint(folder, *arguments):
+    """A job of two processes that has saved its first checkpoint, and its worker of rank 1."""
+    job = start(2, "--steps=100000", f"--checkpoint={folder}", *arguments)
+    until = time.monotonic() + 120
+    while not (folder / "state.json").exists():
+        assert job.poll() is None, job.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return job, next(p for p in job.workers() if p.environ()["RANK"] == "1")
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])  # 78 pairs among four are 19, 20, 19 and 20
+def test_any_number_of_processes_has_the_same_curve(processes, alone, tmp_path):
+    out = finished(start(processes, "--steps=40", f"--out={tmp_path / 'curve.json'}"))
+    assert f"{processes} process(es), 40 steps" in out
+    curve = json.loads((tmp_path / "curve.json").read_text())
+    assert curve == pytest.approx(alone, abs=TOLERANCE)
+    assert curve[0] == pytest.approx(alone[0], abs=1e-5)
+    assert curve[-1] < curve[0] - 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals")
+def test_a_killed_process_ends_the_job_and_the_checkpoint_goes_on(alone, tmp_path):
+    job, worker = started_with_a_checkpoint(tmp_path / "kept")
+    worker.send_signal(signal.SIGKILL)
+    out, _ = job.communicate(timeout=60)
+    assert job.returncode != 0
+    assert "(SIGKILL)" in out
+    assert "rank      : 1" in out[out.index("Root Cause") :]
+    there = len(json.loads((tmp_path / "kept" / "state.json").read_text())["history"])
+    assert there >= 20
+    steps = max(40, there + 20)
+    again = start(2, f"--steps={steps}", f"--checkpoint={tmp_path / 'kept'}", f"--out={tmp_path / 'curve.json'}")
+    assert f"{steps} steps" in finished(again)
+    curve = json.loads((tmp_path / "curve.json").read_text())
+    assert len(curve) == steps
+    assert curve[:40] == pytest.approx(alone, abs=TOLERANCE)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals")
+def test_a_process_that_hangs_ends_the_job_after_the_timeout(tmp_path):
+    job, worker = started_with_a_checkpoint(tmp_path / "kept", "--timeout=3")
+    worker.send_signal(signal.SIGSTOP)
+    try:
+        said = next(line for line in job.stdout if "process 0:" in line)
+    finally:
+        worker.send_signal(signal.SIGCONT)  # or torchrun would wait half a minute for it to end
+    assert "has said nothing for 3 s" in said
+    assert "goes on from the checkpoint" in said
+    job.communicate(timeout=60)
+    assert job.returncode != 0
+
+
+def test_without_torchrun_it_says_how_to_start_it():
+    environment = {name: value for name, value in os.environ.items() if name != "RANK"}
+    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert "torchrun --standalone" in done.stderr
+
+
+def test_others_than_the_first_process_write_no_checkpoint(monkeypatch, tmp_path):
+    monkeypatch.setattr(training.runtime, "is_first_process", lambda: False)
+    runpy.run_path(str(SCRIPT))["train"](steps=2, checkpoint=tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("name", ["small", "cached"])
+def test_a_stored_run_can_be_measured_again(name):
+    stored = report.stored("07_scaling")
+    again = results.one_scaling_run(0, **stored["settings"]["options"][name])
+    for what, value in again.items():
+        assert stored[name][0][what] == pytest.approx(value, abs=0.03), what
+
+
+def test_small_cached_and_accumulated_differ_in_the_negatives_alone(monkeypatch):
+    """With one chunk as large as the batch the three ways are one, down to rounding."""
+    lesson = results.scaling_lesson()
+    found = {}
+    for way in ("small", "accumulated", "cached"):
+        model, _ = lesson["train"](way, chunk=32, batch=32, steps=3)
+        found[way] = torch.cat([p.detach().flatten() for p in model.parameters()])
+    torch.testing.assert_close(found["accumulated"], found["small"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found["cached"], found["small"], rtol=1e-4, atol=1e-4)
