@@ -102,16 +102,24 @@ def main():
     )
     print(f"holds {large['peak']:,.0f} MB at most. The table alone would take {65_536**2 * 4 / 1e6:,.0f} MB.")
 
-    steps = {
-        "batch 4,096 at once": fresh(__file__, "step", 4096, 0),
-        "batch 4,096, cached_backward in chunks of 256": fresh(__file__, "step", 4096, 256),
-        "batch 256 at once": fresh(__file__, "step", 256, 0),
+    ways = {
+        "batch 4,096 at once": (4096, 0),
+        "batch 4,096, cached_backward in chunks of 256": (4096, 256),
+        "batch 256 at once": (256, 0),
     }
+    # glibc keeps what a chunk gives back for the next one; told to return it at once, it shows what is in use.
+    steps = {name: fresh(__file__, "step", *way) for name, way in ways.items()}
+    in_use = {name: fresh(__file__, "step", *way, MALLOC_MMAP_THRESHOLD_="65536") for name, way in ways.items()}
     base, cached, _ = (torch.tensor(step["value"]) for step in steps.values())
     table(
         f"Gradient caching, a step of lesson 03's CLIP, {threads()}",
         [
-            {"": name, "seconds": f"{step['seconds']:.2f}", "extra memory": f"{step['extra']:,.0f} MB"}
+            {
+                "": name,
+                "seconds": f"{step['seconds']:.2f}",
+                "extra memory": f"{step['extra']:,.0f} MB",
+                "in use": f"{in_use[name]['extra']:,.0f} MB",
+            }
             for name, step in steps.items()
         ],
     )

@@ -2,16 +2,15 @@
 
 The same models, loss, AdamW, schedule and batches everywhere, and augmentation of the same ranges. The others are fed
 in the usual way: a Dataset that puts one picture together with PIL, moves it with torchvision's RandomAffine and
-tokenises its caption, behind a DataLoader, in float32. xlib runs with the threads that `runtime.start` sets; the loop
-with torch's default and with those, and the other two as the loop was fastest. Each line comes from a fresh process,
-after a warm-up. Needs the extra "bench"; takes minutes, and more of them on a busy machine.
+tokenises its caption, behind a DataLoader, in float32. xlib runs once with the threads that `runtime.start` sets and
+once with one a core; the loop in three ways, and the other two as the loop was fastest. Each line comes from a fresh
+process, after a warm-up. Needs the extra "bench"; takes three minutes, and more of them on a busy machine.
 """
 
 import argparse
 import contextlib
 import importlib.metadata
 import importlib.util
-import itertools
 import json
 import math
 import os
@@ -350,7 +349,7 @@ def one(what, name, workers, threads):
     with contextlib.redirect_stdout(sys.stderr):  # what libraries print
         if what == "xlib":
             runtime.start()
-        elif threads:
+        if threads:
             torch.set_num_threads(threads)
         rate, alone, losses = CONTENDERS[what](name, workers)
     batches = alone and alone * SIZES[name]
@@ -365,13 +364,13 @@ def fresh(what, name, workers=0, threads=0, **variables):
     return json.loads(done.stdout)
 
 
-def table(name, threads):
-    """threads: torch's default, and what `runtime.start` makes of it."""
-    ours = [fresh("xlib", name)]
-    rows = {"xlib": ours[0]}
+def table(name, every, few):
+    """every: torch's default of threads, one a core; few: what `runtime.start` makes of it."""
+    rows = {f"xlib, {few} thread(s)": fresh("xlib", name), f"xlib, {every} threads": fresh("xlib", name, 0, every)}
+    ours = [found["rate"] for found in rows.values()]
     if can_bf16():
-        rows["xlib with XLIB_BF16=1"] = fresh("xlib", name, XLIB_BF16="1")
-    loops = {how: fresh("loop", name, *how) for how in itertools.product((0, 2), dict.fromkeys(threads))}
+        rows[f"xlib, {every} threads, XLIB_BF16=1"] = fresh("xlib", name, 0, every, XLIB_BF16="1")
+    loops = {how: fresh("loop", name, *how) for how in ((0, every), (0, few), (every, few))}
     rows |= {f"loop over a DataLoader, {in_words(*how)}": found for how, found in loops.items()}
     best = max(loops, key=lambda how: loops[how]["rate"])
     for other, package in NEEDS.items():
@@ -379,14 +378,14 @@ def table(name, threads):
             rows[f"{other}, {in_words(*best)}"] = fresh(other, name, *best)
         else:
             print(f"{other} is left out: {package} is not installed")
-    ours.append(fresh("xlib", name))  # first and last: the machine may be busier at one end
-    rows["xlib"] = {key: sum(run[key] for run in ours) / 2 for key in ours[0]}
-    print(f"\n| {name}, batches of {SIZES[name]} | images/s | xlib is faster by | drawn alone, images/s | loss |")
-    print("|---|--:|--:|--:|--:|")
+    print(
+        f"\n| {name}, batches of {SIZES[name]} | images/s | of it, xlib on {few} | on {every} | batches alone | loss |"
+    )
+    print("|---|--:|--:|--:|--:|--:|")
     for label, found in rows.items():
-        ratio = "" if label.startswith("xlib") else f"{rows['xlib']['rate'] / found['rate']:.1f} ×"
-        alone = f"{found['alone']:,.0f}" if found["alone"] else ""
-        print(f"| {label} | {found['rate']:,.0f} | {ratio} | {alone} | {found['loss']:.2f} |", flush=True)
+        ratios = ["" if label.startswith("xlib") else f"{rate / found['rate']:.1f} ×" for rate in ours]
+        alone = f"{found['alone']:,.0f}/s" if found["alone"] else ""
+        print(f"| {label} | {found['rate']:,.0f} | {' | '.join(ratios)} | {alone} | {found['loss']:.2f} |")
 
 
 def in_words(workers, threads):
@@ -411,13 +410,10 @@ def main():
     default = torch.get_num_threads()
     with contextlib.redirect_stdout(None):
         runtime.start()
-    print(
-        f"{STEPS} steps or {SECONDS:.0f} s, the first {WARM_UP} not timed, loss over the next {WARM_UP}; "
-        f"{os.cpu_count()} cores, xlib on {torch.get_num_threads()} of {default} threads; "
-        + ", ".join(f"{name} {version}" for name, version in found.items())
-    )
+    print(f"{STEPS} steps or {SECONDS:.0f} s, the first {WARM_UP} not timed, loss over the next {WARM_UP}; ", end="")
+    print(", ".join(f"{name} {version}" for name, version in found.items()))
     for name in SIZES:
-        table(name, (default, torch.get_num_threads()))
+        table(name, default, torch.get_num_threads())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Time and memory of one call in a process of its own. Linux only: elsewhere the peak cannot be set back."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -30,10 +31,11 @@ def _resident(which: str) -> float:
     return int(line.split()[1]) / 1024
 
 
-def fresh(script: str, *arguments) -> dict[str, float]:
-    """What `answer` prints in a new process of the script, called with these arguments."""
+def fresh(script: str, *arguments, **variables: str) -> dict[str, float]:
+    """What `answer` prints in a new process of the script, called with these arguments; variables: of its
+    environment."""
     command = [sys.executable, script, "--one", json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | variables)
     if done.returncode:
         sys.exit(f"{Path(script).name} {arguments} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])

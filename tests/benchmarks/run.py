@@ -72,7 +72,9 @@ def main(names: list[str]) -> int:
         if done.returncode:
             failed.append(name)
             print(done.stderr[-3000:], file=sys.stderr)
-        text = f"## {TITLES[name]}\n\n{done.stdout.strip()}\n\n`bench_{name}.py`, {time.monotonic() - start:.0f} s\n"
+        said = done.stdout.strip()
+        said = said if "|---" in said else f"```\n{said}\n```"  # columns made of spaces
+        text = f"## {TITLES[name]}\n\n{said}\n\n`bench_{name}.py`, {time.monotonic() - start:.0f} s\n"
         print(f"\n{text}", flush=True)
         parts.append(text)
     print(f"{time.monotonic() - begun:.0f} s in all")
