@@ -378,9 +378,8 @@ def table(name, every, few):
             rows[f"{other}, {in_words(*best)}"] = fresh(other, name, *best)
         else:
             print(f"{other} is left out: {package} is not installed")
-    print(
-        f"\n| {name}, batches of {SIZES[name]} | images/s | of it, xlib on {few} | on {every} | batches alone | loss |"
-    )
+    heads = f"xlib on {few} is faster by | xlib on {every} is"
+    print(f"\n| {name}, batches of {SIZES[name]} | images/s | {heads} | batches alone | loss |")
     print("|---|--:|--:|--:|--:|--:|")
     for label, found in rows.items():
         ratios = ["" if label.startswith("xlib") else f"{rate / found['rate']:.1f} ×" for rate in ours]
