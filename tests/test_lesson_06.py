@@ -162,6 +162,8 @@ def test_emoji_domains_are_named():
         recipes.emoji_features(None, "photos")
     with pytest.raises(ValueError, match="split"):
         recipes.emoji_features(None, "photographs", split="valid")
+    with pytest.raises(ValueError, match="side must be one of 32, 64, got 16"):
+        recipes.emoji_features(None, "photographs", side=16)
 
 
 def test_a_stored_run_can_be_measured_again():

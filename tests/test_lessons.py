@@ -59,6 +59,17 @@ def test_a_fixed_temperature_stays_fixed():
     assert recipes.train_numbers(steps=3)[0]["scale"]().item() != pytest.approx(1 / 0.07, rel=1e-6)
 
 
+def test_a_model_can_be_wider():
+    counts = [
+        [sum(p.numel() for p in train(width)[0].parameters()) for width in (1, 2)]
+        for train in (
+            lambda width: recipes.train_numbers(steps=2, width=width),
+            lambda width: recipes.train_digits(0.6, steps=2, width=width),
+        )
+    ]
+    assert all(2 < wide / usual < 4 for usual, wide in counts), counts
+
+
 @pytest.mark.parametrize("name", results.LESSONS)
 def test_all_that_a_lesson_measures_is_stored_with_its_settings(name):
     runs, settings = results.LESSONS[name]()

@@ -115,6 +115,12 @@ def test_a_wrong_budget_names_the_variable(machine, wrong):
             function()
 
 
+@pytest.mark.parametrize(("budget", "found"), [("smoke", 1), ("cpu", 1), ("gpu", 2)])
+def test_what_a_gpu_has_time_for_follows_the_budget(machine, budget, found):
+    machine(budget=budget)
+    assert runtime.by_budget(1, gpu=2) == found
+
+
 def test_steps_follow_the_budget(machine):
     found = {}
     for budget in runtime.BUDGETS:

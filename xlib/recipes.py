@@ -28,6 +28,7 @@ def train_numbers(
     seed: int = 0,
     steps: int = 600,
     batch: int = 78,
+    width: int = 1,
     temperature: float | None = None,
     device: torch.device | str = "cpu",
     snapshot: Callable[[nn.ModuleDict], Tensor] | None = None,
@@ -35,16 +36,17 @@ def train_numbers(
 ) -> tuple[nn.ModuleDict, training.Run]:
     """CLIP on captioned numbers: pictures from training handwriting, captions of seen numbers alone.
 
-    seed, steps, batch: batches hold different numbers, so at most the 78 of `numbers.SEEN`. temperature: fixed at
-    this value; None learns it, from 0.07. snapshot: takes the model, see `training.fit`.
+    seed, steps, batch: batches hold different numbers, so at most the 78 of `numbers.SEEN`. width: how many times as
+    many channels and states as usual. temperature: fixed at this value; None learns it, from 0.07. snapshot: takes
+    the model, see `training.fit`.
 
     Returns the model, with parts "image", "text" and "scale", in evaluation mode on `device`, and its Run.
     """
     torch.manual_seed(seed)
     model = nn.ModuleDict(
         {
-            "image": clip.ImageEncoder((16, 32)),
-            "text": clip.TextEncoder(len(VOCABULARY)),
+            "image": clip.ImageEncoder((16, 32), channels=(32 * width, 64 * width, 64 * width)),
+            "text": clip.TextEncoder(len(VOCABULARY), width=128 * width),
             "scale": LogitScale() if temperature is None else LogitScale(init=1 / temperature),
         }
     ).to(device)
@@ -243,15 +245,19 @@ def _recall(queries: Tensor, gallery: Tensor, targets: Tensor, *, k: int = 1) ->
 EMOJI_SIDE = 32  # pixels of an emoji, each way, where domains are compared
 
 
-def emoji_features(icons: emoji.Emoji, domain: str, *, split: str = "train", copies: int = 1) -> Tensor:
-    """`clip.edges_and_colours` of all N emoji at 32×32 in one domain: (styles × copies, N, 1088).
+def emoji_features(
+    icons: emoji.Emoji, domain: str, *, split: str = "train", copies: int = 1, side: int = EMOJI_SIDE
+) -> Tensor:
+    """`clip.edges_and_colours` of all N emoji in one domain: (styles × copies, N, 1088).
 
     domain: "colour" (OpenMoji and Twemoji on white); "line" (OpenMoji's lines); "noto" (black and white);
     "photographs" (the two in colour, times .4 + .6 · a random patch of a photograph); or "clouds" (the same, with
     `clouds` in place of photographs). copies: of photographs and clouds, each on other backgrounds.
-    split: which photographs, "train" or "test". Some 0.4 s for each copy of a style.
-    Raises ValueError for another domain or split.
+    split: which photographs, "train" or "test". side: of the pictures, 32 or 64 pixels.
+    Some 0.4 s for each copy of a style at 32.
+    Raises ValueError for another domain, split or side.
     """
+    _validate.choice("side", side, (32, 64))
     _validate.choice("domain", domain, ("colour", "line", "noto", "photographs", "clouds"))
     _validate.choice("split", split, digits.SPLITS)
     styles = {"line": ("openmoji-line",), "noto": ("noto",)}.get(domain, ("openmoji", "twemoji"))
@@ -260,14 +266,12 @@ def emoji_features(icons: emoji.Emoji, domain: str, *, split: str = "train", cop
     features = []
     for _ in range(copies):
         for style in styles:
-            images = F.avg_pool2d(emoji.on_background(icons.images[style]), 2)
+            images = F.avg_pool2d(emoji.on_background(icons.images[style]), 64 // side)
             if domain == "photographs":
-                under = digits.random_patches(
-                    stripes, len(images), height=EMOJI_SIDE, width=EMOJI_SIDE, generator=generator
-                )
+                under = digits.random_patches(stripes, len(images), height=side, width=side, generator=generator)
                 images = images * (0.4 + 0.6 * under)
             if domain == "clouds":
-                images = images * (0.4 + 0.6 * clouds(len(images), EMOJI_SIDE, generator=generator))
+                images = images * (0.4 + 0.6 * clouds(len(images), side, generator=generator))
             features.append(clip.edges_and_colours(images))
     return torch.stack(features)
 
@@ -407,20 +411,21 @@ def halves(labels: Tensor) -> tuple[Tensor, Tensor]:
     return order[::2], order[1::2]
 
 
-def digits_model() -> nn.ModuleDict:
+def digits_model(width: int = 1) -> nn.ModuleDict:
     """The article's three networks in small, for 16×16 images: "features" (N, 64), "label" (N, 10), "domain" (N, 2).
+    width: how many times as many channels as usual.
 
     GroupNorm, as in `clip.ImageEncoder`: what one image becomes does not depend on the domain of its neighbours.
     """
     layers, before = [], 3
-    for width, stride in ((24, 2), (48, 2), (48, 1)):
+    for channels, stride in ((24 * width, 2), (48 * width, 2), (48 * width, 1)):
         layers += [
-            nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=False),
-            nn.GroupNorm(8, width),
+            nn.Conv2d(before, channels, 3, stride=stride, padding=1, bias=False),
+            nn.GroupNorm(8, channels),
             nn.ReLU(),
         ]
-        before = width
-    features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(48 * 4 * 4, 64), nn.LayerNorm(64), nn.ReLU())
+        before = channels
+    features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * 4 * 4, 64), nn.LayerNorm(64), nn.ReLU())
     domain = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
     return nn.ModuleDict({"features": features, "label": nn.Linear(64, 10), "domain": domain})
 
@@ -437,6 +442,7 @@ def train_digits(
     seed: int = 0,
     steps: int = 400,
     batch: int = 64,
+    width: int = 1,
     device: torch.device | str = "cpu",
     snapshot: Callable[[nn.ModuleDict], Tensor] | None = None,
     every: int = 40,
@@ -450,7 +456,7 @@ def train_digits(
     image: it turns contrasts round, as a bright photograph does. That is a guess about the target, and not learned
     from it. reverse: stands between features and domain head; another function than `grad_reverse` shows what
     goes wrong. on_target: the oracle, which gets labelled photo digits in place of the clean ones. batch: images of
-    each domain in a step; both go through the network together.
+    each domain in a step; both go through the network together. width: as in `digits_model`.
 
     Returns the model of `digits_model`, in evaluation mode on `device`, and its Run with the terms "label",
     "domain" or the name of `align`, and "information".
@@ -460,7 +466,7 @@ def train_digits(
     if align is not None:
         _validate.choice("align", align, ("dann", "mmd", "coral"))
     torch.manual_seed(seed)
-    model = digits_model().to(device)
+    model = digits_model(width).to(device)
     scans, labels = digits.load("train")
     scans, labels = to_device(digits.enlarge(scans, SIDE), device), to_device(labels, device)
     stripes = to_device(digits.photo_stripes("train"), device)

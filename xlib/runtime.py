@@ -66,6 +66,11 @@ def steps(cpu: int, *, gpu: int | None = None) -> int:
     return {"smoke": 3, "cpu": cpu, "gpu": cpu if gpu is None else gpu}[budget()]
 
 
+def by_budget(cpu, *, gpu):
+    """`gpu` under the budget of that name, else `cpu`: a batch, the width of a model, the side of an image."""
+    return gpu if budget() == "gpu" else cpu
+
+
 def autocast(device: torch.device) -> contextlib.AbstractContextManager:
     """Mixed precision where it pays: bfloat16 on CUDA devices that have it, plain float32 elsewhere.
 
