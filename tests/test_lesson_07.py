@@ -13,8 +13,10 @@ import psutil
 import pytest
 import results
 import torch
+from lessons import FENCE
 
 from xlib import report, training
+from xlib.scale import info_nce_distributed
 
 SCRIPT = report.lesson_file("train_distributed.py")
 TOLERANCE = 2e-3  # of a loss of 1 to 5, after 40 steps in which roundings have grown
@@ -124,3 +126,20 @@ def test_small_cached_and_accumulated_differ_in_the_negatives_alone(monkeypatch)
         found[way] = torch.cat([p.detach().flatten() for p in model.parameters()])
     torch.testing.assert_close(found["accumulated"], found["small"], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found["cached"], found["small"], rtol=1e-4, atol=1e-4)
+
+
+def test_the_lines_for_accelerate_train(monkeypatch):
+    accelerate = pytest.importorskip("accelerate")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    cells = json.loads((SCRIPT.parent / "07_scaling.ipynb").read_text("utf-8"))["cells"]
+    text = next("".join(cell["source"]) for cell in cells if cell["id"] == "processes-after")
+    (lines,) = FENCE.findall(text)
+    towers = runpy.run_path(str(SCRIPT))["Towers"]()
+    before = [p.detach().clone() for p in towers.parameters()]
+    generator = torch.Generator().manual_seed(0)
+    batches = [(torch.rand(6, 3, 16, 32, generator=generator), torch.arange(6)[:, None] + 2)] * 2
+    scope = {"accelerate": accelerate, "info_nce_distributed": info_nce_distributed, "batches": batches}
+    scope |= {"model": towers, "optimizer": torch.optim.SGD(towers.parameters(), lr=0.1)}
+    exec(lines, scope)
+    assert not all(torch.equal(a, b) for a, b in zip(before, towers.parameters(), strict=True))
+    assert torch.isfinite(scope["loss"])

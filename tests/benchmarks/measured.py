@@ -26,9 +26,9 @@ def measure(call: Callable[[], float], *, repeats: int) -> dict[str, float]:
 
 
 def _resident(which: str) -> float:
-    """MB of this process in memory: now (VmRSS), or at most (VmHWM)."""
+    """MB (10^6 bytes) of this process in memory: now (VmRSS), or at most (VmHWM)."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
-    return int(line.split()[1]) / 1024
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 def fresh(script: str, *arguments, **variables: str) -> dict[str, float]:
