@@ -386,10 +386,8 @@ def table(name, every, few):
         alone = f"{found['alone']:,.0f}/s" if found["alone"] else ""
         print(f"| {label} | {found['rate']:,.0f} | {' | '.join(ratios)} | {alone} | {found['loss']:.2f} |")
     share = loops[0, few]["rate"] / loops[0, few]["alone"]
-    print(
-        f"\nIn the loop with no workers, {few} thread(s), batches take {share:.0%} of the time: if they cost nothing"
-    )
-    print(f"it would be {1 / (1 - share):.1f} times as fast. The rest is the model's arithmetic.")
+    print(f"\nIn the loop with no workers, {few} thread(s), batches take {share:.0%} of the time: if they cost")
+    print(f"nothing it would be {1 / (1 - share):.1f} times as fast. The rest is the model's arithmetic.")
 
 
 def in_words(workers, threads):
