@@ -412,6 +412,11 @@ def ask(port, path, method="GET", token=""):
     return answer.status, answer.headers, body
 
 
+def answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """`make lab` for a user whose own settings would open it to anybody; yields its port, token, process and home."""
@@ -431,6 +436,10 @@ def server(tmp_path_factory):
             address = rf"http://127\.0\.0\.1:{port}/lab/tree/{lab.START}\?token=(\w+)".encode()
             deadline = time.monotonic() + 120
             while not (found := re.search(address, Path(log.name).read_bytes())):
+                assert process.poll() is None, Path(log.name).read_text()
+                assert time.monotonic() < deadline, Path(log.name).read_text()
+                time.sleep(0.2)
+            while not answers(port):  # the address is printed a moment before
                 assert process.poll() is None, Path(log.name).read_text()
                 assert time.monotonic() < deadline, Path(log.name).read_text()
                 time.sleep(0.2)
