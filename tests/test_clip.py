@@ -709,3 +709,19 @@ def test_width_of_the_shared_space():
     for bad, error in ((0, ValueError), (2.5, TypeError), (resnet18, TypeError)):
         with pytest.raises(error, match=r"^embed_dim must be"):
             CLIPModel(bad, vision=resnet18(weights=None), text=tiny_bert())
+
+
+def test_random_affine_moves_as_affine_grid_does():
+    """The grid is made by hand, for speed; torch's own, from the same random numbers, gives the same pictures."""
+    images = torch.rand(5, 2, 12, 20, generator=torch.Generator().manual_seed(0))
+    found = random_affine(images, generator=torch.Generator().manual_seed(1))
+    draws = torch.rand(5, 5, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    matrices = []
+    for turn, size, slant, down, across in draws.T.tolist():
+        turn, size, slant = math.radians(10 * turn), 1 + 0.12 * size, 0.12 * slant
+        first = [math.cos(turn) / size, (slant - math.sin(turn)) * 12 / 20 / size, 2 * across * 0.1]
+        second = [math.sin(turn) * 20 / 12 / size, math.cos(turn) / size, 2 * down * 0.1]
+        matrices.append([first, second])
+    grid = F.affine_grid(torch.tensor(matrices), [5, 2, 12, 20], align_corners=False)
+    expected = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    assert_close(found, expected, rtol=1e-4, atol=1e-5)
