@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layouts import layouts
 from open_clip.loss import ClipLoss, SigLipLoss
 from torch.testing import assert_close
 
@@ -29,21 +30,6 @@ def unit(seed, *shape, dtype=torch.float64):
 
 def rotation(seed, d):
     return torch.linalg.qr(normal(seed, d, d))[0]
-
-
-def transposed(z):
-    """The same numbers, laid out column by column."""
-    return z.T.contiguous().T
-
-
-def strided(z):
-    """The same numbers, every second row and column of something bigger."""
-    wide = torch.full((2 * z.shape[0], 2 * z.shape[1]), torch.nan, dtype=z.dtype)
-    wide[::2, ::2] = z.detach()
-    return wide[::2, ::2]
-
-
-layouts = st.sampled_from([torch.clone, transposed, strided])
 
 
 def with_gradients(loss, *leaves):

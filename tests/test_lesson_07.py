@@ -13,6 +13,7 @@ import psutil
 import pytest
 import results
 import torch
+import torchvision
 from lessons import FENCE
 
 from xlib import report, training
@@ -143,3 +144,21 @@ def test_the_lines_for_accelerate_train(monkeypatch):
     exec(lines, scope)
     assert not all(torch.equal(a, b) for a, b in zip(before, towers.parameters(), strict=True))
     assert torch.isfinite(scope["loss"])
+
+
+def test_a_resnet_50_keeps_140_mb_of_a_picture_as_the_lesson_says():
+    """What its layers save for the backward pass, counted on torch's meta device, less the weights among it."""
+    with torch.device("meta"):
+        model, images = torchvision.models.resnet50(), torch.empty(8, 3, 224, 224)
+    weights, kept = {id(p) for p in model.parameters()}, []
+
+    def keep(tensor):
+        if id(tensor) not in weights:
+            kept.append(tensor.numel() * tensor.element_size())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(images)
+    cells = json.loads((SCRIPT.parent / "07_scaling.ipynb").read_text("utf-8"))["cells"]
+    assert sum(kept) / 8 / 1e6 == pytest.approx(140, rel=0.1)
+    assert "140 MB" in next("".join(cell["source"]) for cell in cells if cell["id"] == "play")

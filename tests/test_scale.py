@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layouts import layouts
 from open_clip.loss import ClipLoss, SigLipLoss
 from torch import nn
 from torch.testing import assert_close
@@ -38,21 +39,6 @@ def normal(seed, *shape, dtype=torch.float64):
 
 def unit(seed, *shape, dtype=torch.float64):
     return F.normalize(normal(seed, *shape), dim=1).to(dtype)
-
-
-def transposed(z):
-    """The same numbers, laid out column by column."""
-    return z.T.contiguous().T
-
-
-def strided(z):
-    """The same numbers, every second row and column of something bigger."""
-    wide = torch.full((2 * z.shape[0], 2 * z.shape[1]), torch.nan, dtype=z.dtype)
-    wide[::2, ::2] = z.detach()
-    return wide[::2, ::2]
-
-
-layouts = st.sampled_from([torch.clone, transposed, strided])
 
 
 def with_gradients(loss, *leaves):
