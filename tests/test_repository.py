@@ -13,8 +13,9 @@ from importlib.metadata import distribution, packages_distributions
 import nbformat
 import pytest
 import sync_links
+import yaml
 from clean_notebooks import ROOT, repository_notebooks
-from freeze_constraints import LEFT_OUT, lines
+from freeze_constraints import LEFT_OUT, binder_files, lines
 from measure_lessons import BUDGET, BUDGETS, MEMORY_BUDGET, measure
 from nbclient.exceptions import CellExecutionError
 from packaging.requirements import Requirement
@@ -54,14 +55,21 @@ def test_installed_metadata_has_the_address():
     assert f"Repository, {sync_links.repository()}" in distribution("xlib-course").metadata.get_all("Project-URL")
 
 
+def set_up_lines(path) -> str:
+    """What a lesson does where xlib is missing."""
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    text = next("".join(cell["source"]) for cell in cells if cell["id"] == "set-up")
+    return "\n".join(re.findall(r"^if .*\n(?:    .*\n)+", text, re.M)[:1])
+
+
 @pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
 def test_lesson_can_be_launched_and_installed_elsewhere(path):
-    slug = "/".join(sync_links.repository().split("/")[3:5])
-    assert sync_links.BINDER.format(slug=slug, name=path.stem) in source(path)
-    assert sync_links.COLAB.format(slug=slug, name=path.stem) in source(path)
-    assert f"git+{sync_links.repository()}" in source(path), (
-        "the set-up cell does not install xlib from the repository"
+    for link in sync_links.launch_links(path.stem).values():
+        assert link in source(path)
+    assert f"git+{sync_links.repository()}@{sync_links.tag()}" in set_up_lines(path), (
+        "the set-up cell does not install xlib from the repository's tag"
     )
+    assert set_up_lines(path) == set_up_lines(LESSONS[0])
 
 
 @pytest.fixture
@@ -102,8 +110,9 @@ def test_table_and_title_hold_links_and_times(small_course):
     readme = (small_course / "README.md").read_text("utf-8")
     row = next(line for line in readme.splitlines() if "03_clip.ipynb)" in line)
     assert "| 61 s | 0.9 GB |" in row
-    assert "mybinder.org/v2/gh/xlib-course/xlib/main?urlpath=lab/tree/notebooks/03_clip.ipynb" in row
-    assert "/github/xlib-course/xlib/blob/main/notebooks/03_clip.ipynb" in row
+    tag = sync_links.tag(small_course)
+    assert f"mybinder.org/v2/gh/xlib-course/xlib/{tag}?urlpath=lab/tree/notebooks/03_clip.ipynb" in row
+    assert f"/github/xlib-course/xlib/blob/{tag}/notebooks/03_clip.ipynb" in row
     assert readme.count("in the making") == len(sync_links.LESSONS) - 1
     assert "a calm machine" in readme
     title = source(small_course / "notebooks" / "03_clip.ipynb")
@@ -116,20 +125,46 @@ def test_writing_twice_changes_nothing(small_course):
     assert sync_links.write(small_course) == []
 
 
-def test_a_fork_changes_one_line(small_course):
-    pyproject = small_course / "pyproject.toml"
-    pyproject.write_text(pyproject.read_text("utf-8").replace("/xlib-course/xlib", "/somebody/my.course"), "utf-8")
-    stale = {path.name for path in sync_links.out_of_step(small_course)}
-    assert stale == {"README.md", "03_clip.ipynb"}
-    sync_links.write(small_course)
-    for text in (
-        (small_course / "README.md").read_text("utf-8"),
-        source(small_course / "notebooks" / "03_clip.ipynb"),
-    ):
+def change(course, old, new):
+    pyproject = course / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text("utf-8").replace(old, new), "utf-8")
+
+
+@pytest.fixture
+def whole_course(tmp_path):
+    """A copy of everything that carries addresses."""
+    names = ["README.md", "pyproject.toml", "tools/lesson_times.json", "docs/glossary.md"]
+    for path in (*(ROOT / name for name in names), *NOTEBOOKS):
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    return tmp_path
+
+
+def test_a_fork_and_a_release_change_one_line_each(whole_course):
+    old = sync_links.tag()
+    change(whole_course, "/xlib-course/xlib", "/somebody/my.course")
+    change(whole_course, f'version = "{old[1:]}"', 'version = "7.1.0rc1"')
+    files = [whole_course / "README.md", *(whole_course / path.relative_to(ROOT) for path in NOTEBOOKS)]
+    assert set(sync_links.out_of_step(whole_course)) == set(files)
+    sync_links.write(whole_course)
+    for path in files:
+        text = path.read_text("utf-8")
         assert "xlib-course/xlib" not in text
-        assert "somebody/my.course" in text
-    assert 'git+https://github.com/somebody/my.course"' in source(small_course / "notebooks" / "03_clip.ipynb")
-    assert "git clone https://github.com/somebody/my.course\n" in (small_course / "README.md").read_text("utf-8")
+        assert old not in text
+        assert "mybinder.org/v2/gh/somebody/my.course/v7.1.0rc1?urlpath" in text
+        assert "colab.research.google.com/github/somebody/my.course/blob/v7.1.0rc1/notebooks/" in text
+        if path.suffix == ".ipynb":
+            assert "git+https://github.com/somebody/my.course@v7.1.0rc1" in text
+    assert "git clone https://github.com/somebody/my.course\n" in files[0].read_text("utf-8")
+
+
+def test_and_back_again(whole_course):
+    before = {path: path.read_text("utf-8") for path in whole_course.rglob("*.*") if path.is_file()}
+    for old, new in (("/xlib-course/xlib", "/somebody/my.course"), ("/somebody/my.course", "/xlib-course/xlib")):
+        change(whole_course, old, new)
+        sync_links.write(whole_course)
+    assert {path: path.read_text("utf-8") for path in before} == before
 
 
 @pytest.mark.parametrize(("seconds", "says"), [(4.2, "4 s"), (119.4, "119 s"), (120, "2.0 min"), (174, "2.9 min")])
@@ -237,7 +272,7 @@ def undeclared(modules: set[str], *extras) -> set[str]:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "xlib").rglob("*.py")), ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_what_xlib_imports_is_required(path):
-    extras = ["many"] if path.name == "many.py" else []  # the one module that an extra belongs to
+    extras = {"many.py": ["many"], "captions.py": ["full"]}.get(path.name, [])  # the modules that an extra belongs to
     assert undeclared(imported(path.read_text("utf-8")), *extras) == set()
 
 
@@ -256,7 +291,7 @@ def test_an_undeclared_import_is_noticed():
 # --- Binder and CI --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["binder/postBuild", ".ci/run"])
+@pytest.mark.parametrize("name", ["binder/postBuild", "binder/start", ".ci/run"])
 @pytest.mark.skipif(os.name == "nt", reason="needs bash")
 def test_scripts_can_be_run(name):
     assert os.access(ROOT / name, os.X_OK)
@@ -266,8 +301,32 @@ def test_scripts_can_be_run(name):
 def test_binder_builds_for_the_python_that_the_constraints_are_for():
     header = (ROOT / "constraints.txt").read_text("utf-8")
     python = re.search(r"Python (\d+\.\d+)", header)[1]
-    assert f"python={python}\n" in (ROOT / "binder" / "environment.yml").read_text("utf-8")
-    assert "constraints.txt" in (ROOT / "binder" / "postBuild").read_text("utf-8")
+    assert f"python={python}" in binder_environment()
+
+
+def binder_environment() -> list:
+    return yaml.safe_load((ROOT / "binder" / "environment.yml").read_text("utf-8"))["dependencies"]
+
+
+def test_binder_installs_what_is_required_in_the_tested_versions():
+    texts = [(ROOT / name).read_text("utf-8") for name in ("requirements.txt", "constraints.txt")]
+    for name, text in binder_files(*texts).items():
+        assert (ROOT / "binder" / name).read_text("utf-8") == text, "run `make constraints`"
+    assert {"pip": ["-r requirements.txt"]} in binder_environment()
+    found = (ROOT / "binder" / "requirements.txt").read_text("utf-8").splitlines()
+    assert found[1] == "-c constraints.txt"
+    names = {Requirement(line).name for line in found[2:]}
+    assert names | {"torch", "torchvision"} == {requirement.name for requirement in requirements()}
+
+
+def test_binder_leaves_torch_to_conda():
+    requirements, constraints = (
+        "torch>=2.5\ntorchvision>=0.20\ntorchmetrics>=1\n",
+        "torch==2.14.1\ntorchmetrics==1.9.0\n",
+    )
+    made = binder_files(requirements, constraints)
+    assert made["requirements.txt"].splitlines()[1:] == ["-c constraints.txt", "torchmetrics>=1"]
+    assert made["constraints.txt"].splitlines()[1:] == ["torchmetrics==1.9.0"]
 
 
 def test_binder_asks_for_the_torch_that_the_requirements_ask_for():

@@ -292,8 +292,11 @@ def test_start_says_what_the_lesson_runs_on(machine, capsys):
         f"device cpu ({threads} thread(s)) · budget smoke · seed 7 · expected time 40 s\n"
     )
     machine("cuda")
-    assert runtime.start() == torch.device("cuda")
-    assert capsys.readouterr().out == "device cuda (Some GPU 9000) · budget gpu · seed 0\n"
+    assert runtime.start(batch=runtime.by_budget(64, gpu=256), model="two encoders") == torch.device("cuda")
+    assert (
+        capsys.readouterr().out
+        == "device cuda (Some GPU 9000) · budget gpu · seed 0 · batch 256 · model two encoders\n"
+    )
 
 
 def test_start_seeds_everything_and_flushes_denormals(machine):

@@ -149,9 +149,9 @@ def test_links_stay_within_the_site_where_they_can(first):
 
 
 def test_launch_links_come_from_the_one_place_and_stand_at_the_top(first):
-    slug = "/".join(sync_links.repository().split("/")[3:5])
-    expected = [form.format(slug=slug, name="first") for form in (sync_links.BINDER, sync_links.COLAB)]
+    expected = list(sync_links.launch_links("first").values())
     assert [a["href"] for a in first.header.select(".button")] == expected
+    assert all(sync_links.tag() in link for link in expected)
     assert "Launch" not in first.main.get_text()
     assert "not measured yet" not in first.main.get_text()
 

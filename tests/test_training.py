@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -441,3 +443,26 @@ def test_the_first_process_alone_says_that_it_was_stopped(tmp_path, capsys, rank
         assert result.interrupted
         assert capsys.readouterr().out == said
     assert (tmp_path / "checkpoint" / "state.json").exists()
+
+
+def test_tqdms_own_switch_silences_the_bar():
+    """As report.run_seeds does for the processes that it starts: their bars would write over its own."""
+    code = """
+import torch
+from xlib import training
+model = torch.nn.Linear(1, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+training.fit(model, lambda step: model(torch.ones(1, 1)).sum(), optimizer, steps=3, generator=torch.Generator())
+"""
+    said = {
+        switch: subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"TQDM_DISABLE": switch},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stderr
+        for switch in ("", "1")
+    }
+    assert "training" in said[""]
+    assert said["1"] == ""

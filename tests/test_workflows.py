@@ -1,6 +1,8 @@
-"""The workflows run commands that there are, and publish what `make site` writes."""
+"""The workflows run commands that there are, publish what `make site` writes, and tag a version once."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,8 @@ def workflow(request):
     return yaml.safe_load(request.param.read_text("utf-8"))
 
 
-def test_there_are_three():
-    assert [path.stem for path in FILES] == ["newest", "site", "test"]
+def test_there_are_four():
+    assert [path.stem for path in FILES] == ["newest", "site", "tag", "test"]
 
 
 def test_every_command_can_be_run(workflow):
@@ -37,6 +39,8 @@ def test_a_workflow_may_do_what_it_needs_and_no_more(workflow):
     wanted = {"contents": "read"}
     if any("deploy-pages" in step.get("uses", "") for job in workflow["jobs"].values() for step in job["steps"]):
         wanted |= {"pages": "write", "id-token": "write"}
+    if any("git push" in command for command in commands(workflow)):
+        wanted = {"contents": "write"}
     assert workflow["permissions"] == wanted
     assert all("timeout-minutes" in job for job in workflow["jobs"].values() if "container" in job)
 
@@ -50,3 +54,36 @@ def test_each_does_what_its_name_says():
     assert by_name["newest"]["jobs"]["test"]["env"]["REQUIRE_BROWSER"] == "1"
     pages = next(s for s in by_name["site"]["jobs"]["build"]["steps"] if "upload-pages" in s.get("uses", ""))
     assert f"{pages['with']['path']}/" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs bash")
+def test_a_version_is_tagged_once(tmp_path):
+    script = commands(yaml.safe_load((ROOT / ".github" / "workflows" / "tag.yml").read_text("utf-8")))[0]
+    clone = tmp_path / "clone"
+
+    def git(*command, at=clone):
+        names = {f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        env = os.environ | names | {"GIT_CONFIG_GLOBAL": os.devnull}
+        return subprocess.run(("git", *command), cwd=at, env=env, check=True, capture_output=True, text=True).stdout
+
+    def push(version):
+        """What the workflow does after a push of this version. Returns the tags at the host, and this commit."""
+        (clone / "pyproject.toml").write_text(f'[project]\nname = "x"\nversion = "{version}"\n', "utf-8")
+        git("add", "-A")
+        git("commit", "-q", "--allow-empty", "-m", version)
+        # A clone of the last commit alone and without its tags, as the checkout action makes it.
+        checkout = tmp_path / f"checkout-{len(list(tmp_path.iterdir()))}"
+        git("push", "-q", "origin", "HEAD:main")
+        git("clone", "-q", "--depth=1", "--no-tags", "--branch=main", host.as_uri(), checkout, at=tmp_path)
+        subprocess.run(["bash", "-e", "-c", script], cwd=checkout, check=True, capture_output=True)
+        tags = dict(line.split()[::-1] for line in git("ls-remote", "--tags", "origin").splitlines())
+        return {name.rpartition("/")[2]: commit for name, commit in tags.items()}, git("rev-parse", "HEAD").strip()
+
+    host = tmp_path / "host"
+    git("init", "-q", "--bare", host, at=tmp_path)
+    git("clone", "-q", host.as_uri(), clone, at=tmp_path)
+    tags, first = push("0.1.0")
+    assert tags == {"v0.1.0": first}
+    assert push("0.1.0")[0] == {"v0.1.0": first}
+    tags, second = push("0.2.0")
+    assert tags == {"v0.1.0": first, "v0.2.0": second}

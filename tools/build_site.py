@@ -320,16 +320,11 @@ def _turns(name, titles):
 
 
 def _launch(name):
-    slug = "/".join(sync_links.repository().split("/")[3:5])
-    links = (("Binder", sync_links.BINDER), ("Colab", sync_links.COLAB))
-    return (
-        "<p>Launch in "
-        + " ".join(
-            f'<a class="button" href="{html.escape(address.format(slug=slug, name=name))}">{place}</a>'
-            for place, address in links
-        )
-        + "</p>"
+    buttons = (
+        f'<a class="button" href="{html.escape(link)}">{place}</a>'
+        for place, link in sync_links.launch_links(name).items()
     )
+    return f"<p>Launch in {' '.join(buttons)}</p>"
 
 
 def _facts(name):

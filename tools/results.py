@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from xlib import clip, dann, recipes, report, space
+from xlib import clip, dann, paper, recipes, report, space
 from xlib.data import emoji, numbers, text
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks" / "results"
@@ -310,8 +310,6 @@ def across_modalities_and_domains() -> tuple[dict, dict]:
     return runs, settings
 
 
-# Each lesson's measurements by name, functions of a seed that report.run_seeds can send to other processes; and the
-# settings that the file keeps beside their numbers.
 SCALING_CELLS = ("set-up", "emoji-data", "train-code", "score")
 
 
@@ -339,10 +337,19 @@ def small_accumulated_cached() -> tuple[dict, dict]:
     return runs, {"what": what, "options": options}
 
 
+def digits_table_on_stand_ins() -> tuple[dict, dict]:
+    """Lesson 05: what `make paper` prints on a CPU without a network."""
+    what = "paper.one_run on the course's own digits"
+    return paper.measurements(paper.ROWS, "cpu", stand_ins=True), {"what": what} | paper.SIZES["cpu"]
+
+
+# Each lesson's measurements by name, functions of a seed that report.run_seeds can send to other processes; and the
+# settings that the file keeps beside their numbers.
 LESSONS = {
     "02_infonce": infonce,
     "03_clip": clip_numbers_and_emoji,
     "05_dann": digits_under_shift,
+    "05_paper": digits_table_on_stand_ins,
     "06_combined": across_modalities_and_domains,
     "07_scaling": small_accumulated_cached,
 }

@@ -2,8 +2,10 @@
 
     python tools/sync_links.py [--check]        --check changes nothing, and fails where something is out of step
 
-The address comes from [project.urls] in pyproject.toml and nowhere else; the times come from lesson_times.json, which
-only measure_lessons.py writes; the glossary comes from docs/glossary.md. A fork changes one line and runs this.
+The address comes from [project.urls] in pyproject.toml and nowhere else, and so does the version: launch links and
+install lines lead to its tag, so that a notebook and the package that it installs are of one release. The times come
+from lesson_times.json, which only measure_lessons.py writes; the glossary comes from docs/glossary.md. A fork changes
+one line and runs this, and so does a release.
 """
 
 import json
@@ -24,15 +26,13 @@ LESSONS = {
     "06_combined": "**All together**: across modalities and domains at once, measured over several seeds",
     "07_scaling": "**Scaling up**: from CPU to GPU to several processes; tiled losses, cached gradients",
 }
-BINDER = "https://mybinder.org/v2/gh/{slug}/main?urlpath=lab/tree/notebooks/{name}.ipynb"
-COLAB = "https://colab.research.google.com/github/{slug}/blob/main/notebooks/{name}.ipynb"
-# Wherever an address stands outside the generated lines, with the part to be replaced as the second group.
-ADDRESSES = re.compile(
-    r"(git clone |git\+|REPOSITORY = \")(https://[\w.-]+/[\w.-]+/[\w-]+)"
-    r"|((?:mybinder\.org/v2/gh|colab\.research\.google\.com/github)/)([\w.-]+/[\w.-]+)"
-)
+# Where an install line, a clone command or a launch link leads to, whatever it led to before.
+INSTALL = re.compile(r"git\+https://[^\"\s]+")
+CLONE = re.compile(r"git clone https://[^`\s]+")
+BINDER = re.compile(r"mybinder\.org/v2/gh/[^/\s]+/[^/\s]+/[^?)\s]+")
+COLAB = re.compile(r"colab\.research\.google\.com/github/[^/\s]+/[^/\s]+/blob/[^/\s]+")
 TABLE = re.compile(r"(?<=<!-- lessons -->\n).*?(?=<!-- /lessons -->)", re.S)
-EXPECTED = re.compile(r'(\bstart\([^)\n]*minutes=")[^"\n]*')  # the time that a set-up cell prints
+EXPECTED = re.compile(r'(\bstart\([^)]*?minutes=")[^"\n]*')  # the time that a set-up cell prints
 MAP_ROW = re.compile(r"^\| (?:\[)?(\d\d)(?:\]\([^)]*\))? \|", re.M)  # of lesson 00, with a link or without
 TIME, LAUNCH = "**Time on a laptop CPU:**", "**Launch:**"
 
@@ -40,6 +40,20 @@ TIME, LAUNCH = "**Time on a laptop CPU:**", "**Launch:**"
 def repository(root: Path = ROOT) -> str:
     found = re.search(r'^Repository = "(https://[^"]+)"', (root / "pyproject.toml").read_text("utf-8"), re.M)
     return found[1]
+
+
+def tag(root: Path = ROOT) -> str:
+    """The git tag of the version in pyproject.toml."""
+    return "v" + re.search(r'^version = "([^"]+)"', (root / "pyproject.toml").read_text("utf-8"), re.M)[1]
+
+
+def launch_links(name: str, root: Path = ROOT) -> dict[str, str]:
+    """The addresses that open a lesson of this version, by the place's name."""
+    slug = "/".join(repository(root).split("/")[3:5])
+    return {
+        "Binder": f"https://mybinder.org/v2/gh/{slug}/{tag(root)}?urlpath=lab/tree/notebooks/{name}.ipynb",
+        "Colab": f"https://colab.research.google.com/github/{slug}/blob/{tag(root)}/notebooks/{name}.ipynb",
+    }
 
 
 def read_times(root: Path = ROOT) -> dict:
@@ -60,14 +74,16 @@ def memory(measured: dict) -> str:
     return f"{measured['peak_gb']:.1f} GB" + (f", and {others:.1f} GB in other processes" if others else "")
 
 
-def with_address(text: str, address: str) -> str:
-    """Point every clone command, install line and launch link in a text at `address`."""
-    slug = "/".join(address.split("/")[3:5])
-    return ADDRESSES.sub(lambda m: f"{m[1]}{address}" if m[1] else f"{m[3]}{slug}", text)
+def with_address(text: str, root: Path) -> str:
+    """Point every clone command, install line and launch link in a text at the repository and its tag."""
+    address, slug = repository(root), "/".join(repository(root).split("/")[3:5])
+    text = INSTALL.sub(f"git+{address}@{tag(root)}", CLONE.sub(f"git clone {address}", text))
+    text = BINDER.sub(f"mybinder.org/v2/gh/{slug}/{tag(root)}", text)
+    return COLAB.sub(f"colab.research.google.com/github/{slug}/blob/{tag(root)}", text)
 
 
 def lesson_table(root: Path) -> str:
-    times, slug = read_times(root), "/".join(repository(root).split("/")[3:5])
+    times = read_times(root)
     rows = ["| | lesson | runs in | peak memory | open it |", "|---|---|---|---|---|"]
     for name, about in LESSONS.items():
         number = name[:2]
@@ -76,10 +92,10 @@ def lesson_table(root: Path) -> str:
             continue
         measured = times["lessons"].get(name)
         run = (duration(measured["seconds"]), memory(measured)) if measured else ("not measured yet", "")
+        links = launch_links(name, root)
         badges = (
-            f"[![Binder](https://mybinder.org/badge_logo.svg)]({BINDER.format(slug=slug, name=name)}) "
-            f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-            f"({COLAB.format(slug=slug, name=name)})"
+            f"[![Binder](https://mybinder.org/badge_logo.svg)]({links['Binder']}) "
+            f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({links['Colab']})"
         )
         rows.append(f"| [{number}](notebooks/{name}.ipynb) | {about} | {run[0]} | {run[1]} | {badges} |")
     if times["machine"]:
@@ -95,9 +111,9 @@ def set_line(text: str, label: str, line: str) -> str:
 
 def title_cell(text: str, name: str, root: Path) -> str:
     """A lesson's first cell with its measured time, and plain links: a badge would be an image from the network."""
-    slug, measured = "/".join(repository(root).split("/")[3:5]), read_times(root)["lessons"].get(name)
+    measured = read_times(root)["lessons"].get(name)
     run = f"{duration(measured['seconds'])} for all cells, {memory(measured)}" if measured else "not measured yet"
-    links = f"[Binder]({BINDER.format(slug=slug, name=name)}) · [Colab]({COLAB.format(slug=slug, name=name)})"
+    links = " · ".join(f"[{place}]({link})" for place, link in launch_links(name, root).items())
     return set_line(set_line(text, TIME, f"{TIME} {run}"), LAUNCH, f"{LAUNCH} {links}")
 
 
@@ -118,7 +134,7 @@ def synced_notebook(path: Path, root: Path) -> str:
     measured = read_times(root)["lessons"].get(path.stem)
     time = duration(measured["seconds"]) if measured else "not measured yet"
     for index, cell in enumerate(notebook["cells"]):
-        text = with_address("".join(cell["source"]), repository(root))
+        text = with_address("".join(cell["source"]), root)
         if path.stem in LESSONS:
             text = title_cell(text, path.stem, root) if index == 0 else EXPECTED.sub(rf"\g<1>{time}", text)
         if cell["id"] == "glossary":
@@ -131,7 +147,7 @@ def synced_notebook(path: Path, root: Path) -> str:
 
 def synced_readme(root: Path) -> str:
     text = (root / "README.md").read_text("utf-8")
-    return TABLE.sub(lambda _: lesson_table(root), with_address(text, repository(root)))
+    return TABLE.sub(lambda _: lesson_table(root), with_address(text, root))
 
 
 def out_of_step(root: Path = ROOT) -> dict[Path, str]:

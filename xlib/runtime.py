@@ -133,8 +133,10 @@ def is_first_process() -> bool:
     return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
 
 
-def start(*, seed: int = 0, minutes: str = "") -> torch.device:
-    """Seed everything, make tiny numbers cheap, say what the lesson runs on, and return the device.
+def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str = "") -> torch.device:
+    """Seed everything, make tiny numbers cheap, say what the lesson runs on and how large, and return the device.
+
+    minutes: what the lesson took on two CPU cores. batch, model: what it trains, as `by_budget` has chosen it.
 
     Flushing denormals (numbers below 1e-38) to zero changes no result that anyone can see, and spares CPUs a slow
     path that softmax and Adam walk into: a small network trains up to several times faster. Half of the cores are
@@ -146,8 +148,9 @@ def start(*, seed: int = 0, minutes: str = "") -> torch.device:
     torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) // 2)))
     device = pick_device()
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} thread(s)"
-    expected = f" · expected time {minutes}" if minutes else ""
-    print(f"device {device} ({name}) · budget {budget()} · seed {seed}{expected}")
+    said = {"budget": budget(), "seed": seed, "batch": batch, "model": model, "expected time": minutes}
+    where = f"device {device} ({name})"
+    print(" · ".join([where, *(f"{what} {value}" for what, value in said.items() if value != "")]))
     return device
 
 

@@ -107,7 +107,8 @@ def fit(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     first = runtime.is_first_process()
-    bar = tqdm(total=steps, initial=min(run.step, steps), desc=title, leave=False, disable=not first)
+    silent = {} if first else {"disable": True}  # and else as TQDM_DISABLE says
+    bar = tqdm(total=steps, initial=min(run.step, steps), desc=title, leave=False, **silent)
     try:
         with _stop_between_steps() as stop:
             while run.step < steps and not stop:

@@ -75,7 +75,7 @@ def _model() -> tuple:
     from transformers import AutoModel, AutoTokenizer
 
     folder = _weights()
-    with _quiet():
+    with quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         model = AutoModel.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
@@ -106,7 +106,7 @@ def _weights() -> Path:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps transformers from printing its loading bar and its report on unused weights, in here only."""
     from transformers.utils import logging
 

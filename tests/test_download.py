@@ -1,0 +1,196 @@
+"""Downloads against a server that cuts off, corrupts and stalls."""
+
+import gzip
+import hashlib
+import os
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+from flaky_server import Flaky
+
+from xlib.data import download
+from xlib.data.download import Unavailable, fetch
+
+DATA = random.Random(0).randbytes(300_000)
+MD5 = "md5:" + hashlib.md5(DATA).hexdigest()
+
+
+@pytest.fixture
+def server():
+    with Flaky(files={"data.bin": DATA}) as flaky:
+        yield flaky
+
+
+@pytest.fixture(autouse=True)
+def quick_and_online(monkeypatch):
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "0.5")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "deep" / "data.bin"
+
+
+def ranges(server):
+    return [wanted for _, wanted in server.asked]
+
+
+def beside(path):
+    return sorted(item.name for item in path.parent.iterdir() if not item.name.endswith(".lock"))
+
+
+def test_a_file_is_fetched_once(server, path):
+    for _ in range(2):
+        assert fetch([f"{server.url}/data.bin"], path, digest=MD5) == path
+        assert path.read_bytes() == DATA
+    assert ranges(server) == [""]
+    assert beside(path) == ["data.bin"]
+
+
+@pytest.mark.parametrize(
+    "digest", ["sha256:" + hashlib.sha256(DATA).hexdigest(), "sha256:" + hashlib.sha256(DATA).hexdigest()[:8]]
+)
+def test_other_digests_and_their_beginnings_are_understood(server, path, digest):
+    assert fetch([f"{server.url}/data.bin"], path, digest=digest).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("digest", ["md5:", "md5:" + "0" * 32, MD5[:-1] + "x"])
+def test_a_digest_that_is_empty_or_another_one_never_matches(tmp_path, digest):
+    file = tmp_path / "file"
+    file.write_bytes(DATA)
+    assert not download.matches(file, digest)
+
+
+def test_a_gzip_file_without_a_published_checksum_is_checked_by_its_size_and_its_own_crc(tmp_path):
+    packed = gzip.compress(DATA)
+    whole, damaged = tmp_path / "whole", tmp_path / "damaged"
+    whole.write_bytes(packed)
+    middle = len(packed) // 2
+    damaged.write_bytes(packed[:middle] + bytes([packed[middle] ^ 255]) + packed[middle + 1 :])
+    assert download.matches(whole, f"gzip:{len(packed)}")
+    assert not download.matches(whole, f"gzip:{len(packed) + 1}")
+    assert not download.matches(damaged, f"gzip:{len(packed)}")
+
+
+def test_a_download_that_is_cut_off_goes_on_where_it_stopped(server, path):
+    server.faults["data.bin"] = ["cut", "cut"]
+    assert fetch([f"{server.url}/data.bin"], path, digest=MD5).read_bytes() == DATA
+    assert ranges(server) == ["", "bytes=150000-", "bytes=225000-"]
+
+
+def test_what_came_before_the_last_try_is_kept_for_the_next_call(server, path):
+    server.faults["data.bin"] = ["cut"] * 3
+    with pytest.raises(
+        Unavailable, match=r"cut off after 0\.3 of 0\.3 MB\).* 0\.3 MB of it are kept.*run this again"
+    ):
+        fetch([f"{server.url}/data.bin"], path, digest=MD5)
+    assert beside(path) == ["data.bin.part"]
+    assert fetch([f"{server.url}/data.bin"], path, digest=MD5).read_bytes() == DATA
+    assert ranges(server)[-1] == "bytes=262500-"
+
+
+def test_a_server_that_knows_no_ranges_sends_all_of_it_again(server, path):
+    server.faults["data.bin"] = ["cut", "whole"]
+    assert fetch([f"{server.url}/data.bin"], path, digest=MD5).read_bytes() == DATA
+
+
+def test_a_corrupt_download_is_thrown_away_and_said(server, path):
+    server.faults["data.bin"] = ["corrupt"]
+    with pytest.raises(Unavailable, match="not the published one"):
+        fetch([f"{server.url}/data.bin"], path, digest=MD5)
+    assert beside(path) == []
+    assert fetch([f"{server.url}/data.bin"], path, digest=MD5).read_bytes() == DATA
+
+
+def test_a_wrong_beginning_from_an_earlier_run_is_replaced(server, path):
+    path.parent.mkdir()
+    path.with_name("data.bin.part").write_bytes(b"x" * 1000)
+    assert fetch([f"{server.url}/data.bin"], path, digest=MD5).read_bytes() == DATA
+    assert ranges(server) == ["bytes=1000-", ""]
+
+
+@pytest.mark.parametrize("start", [DATA, DATA + b"more"], ids=["complete", "too long"])
+def test_a_beginning_that_is_no_shorter_than_the_file_does_not_confuse(server, path, start):
+    path.parent.mkdir()
+    path.with_name("data.bin.part").write_bytes(start)
+    assert fetch([f"{server.url}/data.bin"], path, digest=MD5).read_bytes() == DATA
+
+
+def test_a_damaged_file_is_fetched_again(server, path):
+    fetch([f"{server.url}/data.bin"], path, digest=MD5)
+    path.write_bytes(DATA[:-1])
+    assert fetch([f"{server.url}/data.bin"], path, digest=MD5).read_bytes() == DATA
+
+
+def test_a_silent_server_is_left_after_the_timeout(server, path):
+    server.faults["data.bin"] = ["stall"] * 3
+    start = time.monotonic()
+    with pytest.raises(Unavailable, match=r"silent for 0\.5 s"):
+        fetch([f"{server.url}/data.bin"], path, digest=MD5)
+    assert time.monotonic() - start < 5
+    assert len(server.asked) == 1
+    assert path.with_name("data.bin.part").stat().st_size == 150_000
+
+
+@pytest.mark.parametrize("fault", ["404", "500", "corrupt", "stall", "closed"])
+def test_the_next_address_serves_where_the_first_fails(server, path, fault):
+    first = {"404": f"{server.url}/gone.bin", "closed": "http://127.0.0.1:9/data.bin"}.get(fault)
+    server.files["first.bin"] = DATA
+    server.faults["first.bin"] = [fault]
+    urls = [first or f"{server.url}/first.bin", f"{server.url}/data.bin"]
+    assert fetch(urls, path, digest=MD5).read_bytes() == DATA
+
+
+def test_all_reasons_are_said_and_where_the_file_could_be_put(server, path):
+    with pytest.raises(Unavailable) as caught:
+        fetch([f"{server.url}/gone.bin", "http://127.0.0.1:9/data.bin"], path, digest=MD5)
+    text = str(caught.value)
+    assert "404" in text
+    assert "refused" in text
+    assert str(path) in text
+    assert caught.value.__context__ is None  # no other traceback above it
+
+
+def test_offline_means_that_nobody_is_asked(server, path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(Unavailable, match="is not there, and HF_HUB_OFFLINE is set"):
+        fetch([f"{server.url}/data.bin"], path, digest=MD5)
+    path.parent.mkdir()
+    path.write_bytes(DATA[:-1])
+    with pytest.raises(Unavailable, match="is damaged, and HF_HUB_OFFLINE is set"):
+        fetch([f"{server.url}/data.bin"], path, digest=MD5)
+    path.write_bytes(DATA)
+    assert fetch([f"{server.url}/data.bin"], path, digest=MD5) == path
+    assert not server.asked
+
+
+def test_a_folder_that_cannot_be_written_is_named(server, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(Unavailable, match=r"cannot be written .*set XLIB_CACHE"):
+        fetch([f"{server.url}/data.bin"], tmp_path / "file" / "data.bin", digest=MD5)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_is_said(server, path):
+    path.parent.mkdir()
+    path.with_name("data.bin.part").symlink_to("/dev/full")
+    with pytest.raises(Unavailable, match=r"No space left.*make room"):
+        fetch([f"{server.url}/data.bin"], path, digest=MD5)
+
+
+def test_two_processes_that_want_one_file_fetch_it_once(server, path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "20")
+    code = f"""
+from pathlib import Path
+from xlib.data.download import fetch
+fetch([{server.url + "/data.bin"!r}], Path({str(path)!r}), digest={MD5!r})
+"""
+    server.faults["data.bin"] = ["slow", "slow"]  # until the other process has started as well
+    both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert path.read_bytes() == DATA
+    assert ranges(server) == [""]

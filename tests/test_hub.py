@@ -1,0 +1,176 @@
+"""Files of the hub, from a stand-in on loopback."""
+
+import hashlib
+import random
+import time
+
+import pytest
+from fake_hub import FakeHub
+
+from xlib.data import hub
+from xlib.data.download import Unavailable
+
+SMALL, LARGE = b'{"size": 3}', random.Random(0).randbytes(300_000)
+NAME, REVISION = "somebody/something", "c" * 40
+FILES = {"config.json": f"sha256:{hashlib.sha256(SMALL).hexdigest()}", "data/weights.bin": ""}
+
+
+@pytest.fixture(autouse=True)
+def own_folders(monkeypatch, tmp_path):
+    monkeypatch.setenv("XLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "0.5")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "theirs"))
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with FakeHub() as fake:
+        fake.add(NAME, REVISION, {"config.json": SMALL, "data/weights.bin": LARGE, "other.bin": LARGE + b"!"})
+        monkeypatch.setenv("HF_ENDPOINT", fake.url)
+        yield fake
+
+
+def bring(**changes):
+    return hub.snapshot(NAME, **{"revision": REVISION, "files": FILES, **changes})
+
+
+def metadata_of(name):
+    return f"{NAME}/resolve/{REVISION}/{name}"
+
+
+def test_the_named_files_are_brought_once_and_no_others(server, tmp_path, monkeypatch):
+    folder = bring()
+    assert folder.is_relative_to(tmp_path / "cache")
+    assert (folder / "config.json").read_bytes() == SMALL
+    assert (folder / "data" / "weights.bin").read_bytes() == LARGE
+    assert len(server.asked) == 2
+    assert server.heads == [metadata_of("data/weights.bin")]  # only where no digest was given
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert bring() == folder
+    assert len(server.asked) + len(server.heads) == 3
+
+
+def test_a_data_set_lies_elsewhere_than_a_model_of_that_name(server):
+    server.add(NAME, REVISION, {"config.json": SMALL, "data/weights.bin": LARGE[:-1]}, kind="dataset")
+    assert (bring(kind="dataset") / "data/weights.bin").read_bytes() == LARGE[:-1]
+    assert (bring() / "data/weights.bin").read_bytes() == LARGE
+
+
+def test_a_download_that_is_cut_off_goes_on_where_it_stopped_even_in_a_later_call(server):
+    server.fail(LARGE, "stall")
+    with pytest.raises(
+        Unavailable, match=r"weights.bin could not be fetched .*silent for 0.5 s.*0.1 MB of it are kept"
+    ):
+        bring()
+    server.fail(LARGE, "cut")
+    folder = bring()
+    assert (folder / "data/weights.bin").read_bytes() == LARGE
+    assert server.downloads(LARGE) == ["", "bytes=150000-", "bytes=225000-"]
+
+
+@pytest.mark.parametrize(("name", "data"), [("config.json", SMALL), ("data/weights.bin", LARGE)])
+def test_a_damaged_download_is_refused_and_the_next_call_fetches_it_again(server, name, data):
+    server.fail(data, "corrupt")
+    with pytest.raises(Unavailable, match="is not the published one"):
+        bring()
+    assert (bring() / name).read_bytes() == data
+
+
+def test_a_file_that_was_damaged_on_the_disk_is_fetched_again(server):
+    path = bring() / "data/weights.bin"
+    path.write_bytes(LARGE[:-1] + b"?")
+    assert (bring() / "data/weights.bin").read_bytes() == LARGE
+    assert server.heads == [metadata_of("data/weights.bin")]  # what the hub stated was kept
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        ("stall", "silent for 0.5 s"),
+        ("absent", r"127\.0\.0\.1:\d+: 404\)"),
+        ("unstated", "it does not state the SHA-256"),
+        ("gone", "ConnectError .*refused"),
+    ],
+)
+def test_a_hub_that_does_not_state_what_a_file_holds_is_left_soon_with_a_sentence(server, head, reason):
+    name = "data/weights.bin"
+    if head == "absent":
+        del server.links[metadata_of(name)]
+    elif head == "gone":
+        server.server.shutdown()
+        server.server.server_close()
+    else:
+        server.bad_heads[metadata_of(name)] = head
+    start = time.monotonic()
+    with pytest.raises(Unavailable, match=f"weights.bin could not be fetched .*{reason}") as raised:
+        bring(files={name: ""})
+    assert time.monotonic() - start < 5
+    assert raised.value.__context__ is None  # one sentence, not the library's tracebacks
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_file_is_said(server):
+    with pytest.raises(Unavailable, match=r"absent\.json could not be fetched .*404"):
+        bring(files={"absent.json": FILES["config.json"]})
+
+
+@pytest.mark.parametrize("name", list(FILES))
+def test_offline_and_not_there_is_said_and_nobody_is_asked(server, monkeypatch, name):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(Unavailable, match=r"is not there, and HF_HUB_OFFLINE is set"):
+        bring(files={name: FILES[name]})
+    assert not server.asked
+    assert not server.heads
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """A snapshot as the hub's own library lays it down: links to blobs, a large one named by its SHA-256."""
+    repository = tmp_path / "theirs" / f"models--{NAME.replace('/', '--')}"
+    folder = repository / "snapshots" / REVISION
+    for name, data, blob in (
+        ("config.json", SMALL, hashlib.sha1(b"blob %d\0" % len(SMALL) + SMALL).hexdigest()),
+        ("data/weights.bin", LARGE, hashlib.sha256(LARGE).hexdigest()),
+    ):
+        (repository / "blobs").mkdir(parents=True, exist_ok=True)
+        (repository / "blobs" / blob).write_bytes(data)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(repository / "blobs" / blob)
+    return folder
+
+
+@pytest.mark.parametrize("is_offline", ["0", "1"])
+def test_what_the_hubs_own_library_has_brought_is_used_and_nobody_is_asked(server, theirs, monkeypatch, is_offline):
+    monkeypatch.setenv("HF_HUB_OFFLINE", is_offline)
+    assert bring() == theirs
+    assert not server.asked
+    assert not server.heads
+
+
+def test_but_a_model_is_not_taken_for_a_data_set_of_that_name(server, theirs):
+    server.add(NAME, REVISION, {"config.json": SMALL, "data/weights.bin": LARGE[:-1]}, kind="dataset")
+    assert (bring(kind="dataset") / "data/weights.bin").read_bytes() == LARGE[:-1]
+
+
+@pytest.mark.parametrize("name", list(FILES))
+@pytest.mark.parametrize("fault", ["damaged", "missing"])
+def test_but_not_where_it_is_damaged_or_not_whole(server, theirs, name, fault):
+    if fault == "damaged":
+        (theirs / name).write_bytes(b"x")
+    else:
+        (theirs / name).unlink()
+    folder = bring()
+    assert folder != theirs
+    assert [(folder / name).read_bytes() for name in FILES] == [SMALL, LARGE]
+
+
+def test_the_hubs_own_library_lays_it_down_like_that(server, theirs, tmp_path):
+    """So that the fixture above is real."""
+    import huggingface_hub
+
+    brought = huggingface_hub.hf_hub_download(
+        NAME, "data/weights.bin", revision=REVISION, endpoint=server.url, cache_dir=tmp_path / "real"
+    )
+    assert brought == str(theirs / "data/weights.bin").replace("theirs", "real")
+    assert hub._brought_by_others(NAME, REVISION, {"data/weights.bin": ""}, "model") == theirs

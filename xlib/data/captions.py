@@ -1,0 +1,122 @@
+"""Photographs with several captions each: Flickr8k, and COCO's validation pictures, from the hub.
+
+They need the library `datasets`, which is no part of the course's requirements: pip install datasets.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from xlib import _validate
+from xlib.data import hub
+from xlib.data.download import Unavailable
+
+_FLICKR8K = {
+    "train": (
+        "data/train-00000-of-00002-2f8f6bfa852eac4b.parquet",
+        "data/train-00001-of-00002-2173151d8cd6c7fb.parquet",
+    ),
+    "validation": ("data/validation-00000-of-00001-7025a2b596f14b7b.parquet",),
+    "test": ("data/test-00000-of-00001-42a2661d12c73e48.parquet",),
+}
+_COCO = {"val": ("data/val-00000-of-00002.parquet", "data/val-00001-of-00002.parquet")}
+
+
+class Pictures(Sequence):
+    """A column of encoded pictures as a sequence of PIL images in RGB, each decoded when it is asked for."""
+
+    def __init__(self, rows):
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self._rows[int(index)]["image"].convert("RGB")
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """Pictures and their captions.
+
+    images: N pictures, PIL in RGB of any size. captions: for each of them its captions, one or more.
+    """
+
+    images: Sequence[Image.Image]
+    captions: list[list[str]]
+
+    @property
+    def texts(self) -> list[str]:
+        """All M captions, picture by picture."""
+        return [caption for own in self.captions for caption in own]
+
+    @property
+    def owner(self) -> Tensor:
+        """(M,) int64: the picture that each of `texts` belongs to."""
+        return torch.repeat_interleave(torch.tensor([len(own) for own in self.captions]))
+
+
+def flickr8k(split: str = "test") -> Captioned:
+    """Flickr8k: photographs of people and dogs doing things, five captions each.
+
+    "train" has 6,000 pictures (828 MB), "validation" and "test" 1,000 each (138 MB); a split's files alone are
+    fetched. The photographs are their owners' on Flickr, for non-commercial research and teaching; the captions
+    are by Hodosh, Young & Hockenmaier, "Framing Image Description as a Ranking Task", JAIR 2013. Copy on the hub:
+    jxie/flickr8k.
+
+    Raises ValueError for an unknown split, Unavailable where it cannot be had.
+    """
+    _validate.choice("split", split, tuple(_FLICKR8K))
+    columns = [f"caption_{number}" for number in range(5)]
+    return _load(
+        "jxie/flickr8k",
+        "56f58c967835f7c508d684f36bd7897cca9d7634",
+        _FLICKR8K[split],
+        lambda rows: [[text.strip() for text in row] for row in zip(*(rows[name] for name in columns), strict=True)],
+    )
+
+
+def coco(split: str = "val") -> Captioned:
+    """The validation pictures of COCO 2017: 5,000 photographs of everyday scenes, five captions or more each. 815 MB.
+
+    Pictures: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014 (arXiv 1405.0312), each under the
+    Creative Commons licence that its owner chose on Flickr; captions: Chen et al., "Microsoft COCO Captions", 2015
+    (arXiv 1504.00325), CC BY 4.0. Copy on the hub: lmms-lab/COCO-Caption2017.
+
+    Raises ValueError for an unknown split, Unavailable where it cannot be had.
+    """
+    _validate.choice("split", split, tuple(_COCO))
+    return _load(
+        "lmms-lab/COCO-Caption2017",
+        "3bdd5827e243cc3084ac69a1111e69c3ab9193ff",
+        _COCO[split],
+        lambda rows: [[text.strip() for text in own] for own in rows["answer"]],
+    )
+
+
+def _load(repository: str, revision: str, names: Sequence[str], captions: Callable[[Mapping], list]) -> Captioned:
+    try:
+        import datasets
+    except ImportError:
+        raise Unavailable(f"{repository} needs the library datasets: pip install datasets.") from None
+    folder = hub.snapshot(repository, revision=revision, files=dict.fromkeys(names, ""), kind="dataset")
+    files = [str(folder / name) for name in names]
+    try:
+        # Copied once into the library's own cache (HF_HOME and HF_DATASETS_CACHE move it), and read from there bit
+        # by bit: the pictures never stand in memory all at once.
+        rows = datasets.load_dataset("parquet", data_files=files, split="train")
+        rows = rows.cast_column("image", datasets.Image())
+        return Captioned(
+            images=Pictures(rows.select_columns("image")), captions=captions(rows.remove_columns("image"))
+        )
+    except Exception as error:  # one of many, by the version of the library
+        raise Unavailable(
+            f"{', '.join(files)}: fetched and verified, and cannot be read ({type(error).__name__}: "
+            f"{(str(error).strip() or 'no reason given').splitlines()[0]}). Make room on the disk, or delete the "
+            "folder that HF_DATASETS_CACHE names (~/.cache/huggingface/datasets), and run this again."
+        ) from None

@@ -1,0 +1,92 @@
+"""Files of the model hub, at one commit: looked for on this machine first, else fetched and checked.
+
+Downloads go through `xlib.data.download`, not the hub's own library, which keeps nothing of a file that it could not
+finish (huggingface_hub 2.4), and waits for a silent server for up to seven minutes. No account or token is used.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from xlib._files import written_whole
+from xlib.data import cache
+from xlib.data.download import Unavailable, fetch, matches, offline, timeout
+
+
+def snapshot(repository: str, *, revision: str, files: Mapping[str, str], kind: str = "model") -> Path:
+    """The folder that holds these files of a repository, each of them checked.
+
+    What the hub's own library has brought before (it keeps that where HF_HOME and HF_HUB_CACHE say) is used as it
+    lies there. All else is fetched, from HF_ENDPOINT where that is set, and kept in the folder `hub` of xlib's cache
+    (XLIB_CACHE). Where everything is here no connection is made.
+
+    Args:
+        repository: its name, "owner/name".
+        revision: a commit, 40 hex digits.
+        files: name in the repository to digest, as `download.fetch` takes it; "" for a large file (one in the hub's
+            large file storage) whose SHA-256 the hub states itself; that is kept beside the file.
+        kind: "model" or "dataset".
+
+    Raises: Unavailable, with what to do.
+    """
+    if found := _brought_by_others(repository, revision, files, kind):
+        return found
+    folder = cache.folder() / "hub" / f"{kind}s--{repository.replace('/', '--')}" / revision
+    for name, digest in files.items():
+        url = _url(repository, revision, name, kind)
+        fetch([url], folder / name, digest=digest or _stated(url, folder / name))
+    return folder
+
+
+def _brought_by_others(repository: str, revision: str, files: Mapping[str, str], kind: str) -> Path | None:
+    """The snapshot in the hub's own cache, where it is whole and sound."""
+    from huggingface_hub import try_to_load_from_cache
+
+    folder = None
+    for name, digest in files.items():
+        found = try_to_load_from_cache(repository, name, revision=revision, repo_type=kind)
+        # A snapshot holds links to the files proper, and the name of a large one is its SHA-256.
+        if not isinstance(found, str) or not matches(Path(found), digest or f"sha256:{Path(found).resolve().name}"):
+            return None
+        folder = Path(found).parents[len(PurePosixPath(name).parts) - 1]
+    return folder
+
+
+def _url(repository: str, revision: str, name: str, kind: str) -> str:
+    from huggingface_hub import hf_hub_url
+
+    return hf_hub_url(
+        repository, name, revision=revision, repo_type=kind, endpoint=os.environ.get("HF_ENDPOINT") or None
+    )
+
+
+def _stated(url: str, path: Path) -> str:
+    """The digest that the hub states for this file: the one kept from the last time, or else asked for."""
+    from huggingface_hub import get_hf_file_metadata
+
+    kept = path.with_name(f"{path.name}.sha256")
+    if kept.exists():
+        return f"sha256:{kept.read_text().strip()}"
+    if offline():
+        raise Unavailable(f"{path} is not there, and HF_HUB_OFFLINE is set: unset it, and run this again.")
+    stated = ""
+    try:
+        stated = get_hf_file_metadata(url, timeout=timeout(), token=False).etag or ""
+        reason = "it does not state the SHA-256"
+    except Exception as error:  # one of many, by the version of the library and what is wrong with the network
+        silent = "Timeout" in type(error).__name__
+        reason = f"silent for {timeout():g} s" if silent else f"{type(error).__name__} {error}".splitlines()[0]
+        reason = getattr(getattr(error, "response", None), "status_code", reason)
+    if len(stated) != 64:
+        raise Unavailable(
+            f"{path.name} could not be fetched ({urlsplit(url).netloc}: {reason}). Look at the connection and run "
+            f"this again. Or put the file at {path} yourself, and its SHA-256 at {kept}."
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(kept) as beside:
+            beside.write_text(stated)
+    except OSError:
+        pass  # `fetch` says what is wrong with the folder
+    return f"sha256:{stated}"

@@ -1,0 +1,382 @@
+"""Encoders that others have trained: CLIP as OpenAI published it, and ResNet-50 with BERT to make one's own of.
+
+The weights come from the hub and from torchvision's server, at fixed commits and with their digests checked; they are
+read as plain tensors, and no code comes with them. Where they are not here and cannot be had: `Unavailable`.
+"""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from xlib import _validate, runtime, training
+from xlib.clip import CLIPModel, Recall, retrieval
+from xlib.contrastive import info_nce
+from xlib.data import cache, hub
+from xlib.data.captions import Captioned
+from xlib.data.download import fetch
+from xlib.data.text import quiet
+
+_CLIP = {
+    "repository": "openai/clip-vit-base-patch32",
+    "revision": "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
+    "files": {
+        "config.json": "sha256:b575ef3c36f2a057fa19e221650105052d61cc9c1a972ec15019c6261ec98770",
+        "vocab.json": "sha256:5047b556ce86ccaf6aa22b3ffccfc52d391ea4accdab9c2f2407da5b742d4363",
+        "merges.txt": "sha256:f526393189112391ce6f9795d4695f704121ce452c3aad1f5335cc41337eba85",
+        "pytorch_model.bin": "sha256:a63082132ba4f97a80bea76823f544493bffa8082296d62d71581a4feff1576f",
+    },
+}
+_BERT = {
+    "repository": "google-bert/bert-base-uncased",
+    "revision": "86b5e0934494bd15c9632b12f734a8a67f723594",
+    "files": {
+        "config.json": "sha256:7160e1553ad2ca51d8c1cb066be533db31826e12d173824c1bb0cb1a4f187d20",
+        "vocab.txt": "sha256:07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+        "model.safetensors": "sha256:68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3",
+    },
+}
+_BATCH = 64  # pictures or texts at a time where nothing is trained
+_LONGEST = 64  # word pieces of a caption for BERT; the longest of Flickr8k has about 40 words
+
+Pictures = Sequence[Image.Image] | Tensor
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """Two encoders into one space.
+
+    encode_images: N pictures, PIL of any size or (N, 3, H, W) float in [0, 1], to (N, d) unit vectors, float32 on the
+        CPU. A tensor's pictures are shown whole: one that is not square gets its border repeated until it is.
+    encode_texts: N strings to (N, d), likewise.
+    logit_scale: what the cosines were multiplied by in training.
+    """
+
+    encode_images: Callable[[Pictures], Tensor]
+    encode_texts: Callable[[Sequence[str]], Tensor]
+    logit_scale: float
+
+
+def clip_vit(device: torch.device | str = "cpu") -> Encoders:
+    """OpenAI's CLIP with a vision transformer, ViT-B/32: d = 512, trained on 400 million pictures from the web and
+    their captions (Radford et al. 2021, arXiv 2103.00020). 607 MB; MIT licence.
+
+    Pictures are scaled (bicubic) to 224 pixels along their shorter side, and the square in the middle is taken, as in
+    training. What lies beyond a text's first 77 word pieces is cut off.
+
+    Raises: Unavailable where the weights cannot be had.
+    """
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPTokenizerFast
+    from transformers import CLIPModel as OpenAIModel
+
+    folder = hub.snapshot(**_CLIP)
+    with quiet():
+        config = CLIPConfig.from_pretrained(folder, local_files_only=True)
+        # By hand, because the weights lie there in torch's old format: from_pretrained would refuse that under an
+        # older torch, and under some versions ask the hub in a thread to convert it.
+        weights = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
+        model = OpenAIModel.from_pretrained(None, config=config, state_dict=weights).float().eval().to(device)
+        tokenizer = CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
+    side, longest = config.vision_config.image_size, config.text_config.max_position_embeddings
+    prepare = CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+
+    def images(pictures: list[Image.Image]) -> Tensor:
+        return _tensor(model.get_image_features(prepare(pictures, return_tensors="pt")["pixel_values"].to(device)))
+
+    def texts(part: list[str]) -> Tensor:
+        tokens = tokenizer(part, padding=True, truncation=True, max_length=longest, return_tensors="pt").to(device)
+        return _tensor(model.get_text_features(tokens["input_ids"], attention_mask=tokens["attention_mask"]))
+
+    return _encoders(images, texts, device=device, logit_scale=model.logit_scale.exp().item())
+
+
+def _tensor(features) -> Tensor:
+    """transformers 5 returns an object that holds the vectors, earlier versions the vectors."""
+    return getattr(features, "pooler_output", features)
+
+
+def resnet_and_bert(embed_dim: int = 512) -> tuple[CLIPModel, Callable, Callable]:
+    """`clip.CLIPModel` with pretrained towers: ResNet-50 (ImageNet, torchvision's second recipe; 102 MB) and BERT
+    (base, uncased; Devlin et al. 2019, arXiv 1810.04805; 441 MB, Apache 2.0). The linear maps into the shared space
+    are new, drawn from torch's global generator: train them first, with `fit_frozen`.
+
+    Returns (model, tokenizer, preprocess): on the CPU in evaluation mode; BERT's tokenizer; and what makes of one PIL
+    image the (3, 224, 224) float32 that the ResNet expects.
+
+    Raises: Unavailable where the weights cannot be had.
+    """
+    from torchvision.models import ResNet50_Weights, resnet50
+    from transformers import BertModel, BertTokenizerFast
+
+    _validate.whole("embed_dim", embed_dim, least=1)
+    published = ResNet50_Weights.DEFAULT
+    name = published.url.rsplit("/", 1)[1]
+    digest = name.removesuffix(".pth").rsplit("-", 1)[1]  # its beginning stands in the name, as torch.hub has it
+    path = fetch([published.url], cache.folder() / "full" / name, digest=f"sha256:{digest}")
+    folder = hub.snapshot(**_BERT)
+    vision = resnet50(weights=None)
+    vision.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    with quiet():
+        text = BertModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).float()
+        tokenizer = BertTokenizerFast.from_pretrained(folder, local_files_only=True)
+    return CLIPModel(embed_dim, vision=vision, text=text).eval(), tokenizer, published.transforms()
+
+
+def encoders(model: CLIPModel, tokenizer: Callable, preprocess: Callable) -> Encoders:
+    """The encoders of such a pair as it is now, on the device where it lies; puts it into evaluation mode."""
+    model.eval()
+    device = next(model.parameters()).device
+
+    def images(pictures: list[Image.Image]) -> Tensor:
+        return model.encode_image(_prepared(preprocess, pictures, range(len(pictures)), device))
+
+    def texts(part: list[str]) -> Tensor:
+        return model.encode_text(**_tokens(tokenizer, part, device))
+
+    return _encoders(images, texts, device=device, logit_scale=model.logit_scale().item())
+
+
+def _encoders(images: Callable, texts: Callable, *, device, logit_scale: float) -> Encoders:
+    def unit(encode: Callable, items: Sequence, title: str) -> Tensor:
+        return F.normalize(_in_batches(encode, items, device=device, title=title), dim=1).cpu()
+
+    return Encoders(
+        encode_images=lambda pictures: unit(images, _whole_pictures(pictures), "pictures"),
+        encode_texts=lambda part: unit(texts, _strings(part), "texts"),
+        logit_scale=logit_scale,
+    )
+
+
+@torch.no_grad()
+def _in_batches(encode: Callable, items: Sequence, *, device, title: str) -> Tensor:
+    """encode of all items, (N, d) float32, `_BATCH` of them at a time."""
+    done = []
+    for start in tqdm(range(0, len(items), _BATCH), desc=title, leave=False, delay=1):
+        part = [items[index] for index in range(start, min(start + _BATCH, len(items)))]
+        with runtime.autocast(torch.device(device)):
+            done.append(encode(part).float())
+    return torch.cat(done)
+
+
+def _strings(texts: Sequence[str]) -> list[str]:
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts) or not len(texts):
+        raise TypeError(f"texts must be a non-empty list of strings, got {texts!r:.100}")
+    return list(texts)
+
+
+def _whole_pictures(pictures: Pictures) -> Sequence[Image.Image]:
+    """PIL images as they come; a tensor's pictures as PIL images, squares."""
+    if not isinstance(pictures, Tensor):
+        if len(pictures) == 0 or not isinstance(pictures[0], Image.Image):
+            raise TypeError(f"pictures must be PIL images, one or more, or a tensor, got {pictures!r:.100}")
+        return pictures
+    if pictures.ndim != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point() or pictures.numel() == 0:
+        raise ValueError(f"pictures must be float (N, 3, H, W), got {pictures.dtype}, shape {tuple(pictures.shape)}")
+    if not (pictures.min() >= 0 and pictures.max() <= 1):
+        raise ValueError("pictures must hold numbers from 0 to 1")
+    from torchvision.transforms.functional import to_pil_image
+
+    height, width = pictures.shape[2:]
+    down, across = max(0, width - height), max(0, height - width)
+    squares = F.pad(
+        pictures, (across // 2, across - across // 2, down // 2, down - down // 2), mode="replicate"
+    )  # taking the middle square would cut a number's digits through
+    return [to_pil_image(picture) for picture in squares.cpu()]
+
+
+def _prepared(preprocess: Callable, images: Sequence, rows: Sequence[int], device) -> Tensor:
+    """These pictures as a batch for the ResNet. Decoding and scaling, some milliseconds each, share the cores."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return runtime.to_device(torch.stack(list(pool.map(lambda row: preprocess(images[row]), rows))), device)
+
+
+def _tokens(tokenizer: Callable, texts: list[str], device) -> dict[str, Tensor]:
+    tokens = tokenizer(texts, padding=True, truncation=True, max_length=_LONGEST, return_tensors="pt")
+    return {name: tokens[name].to(device) for name in ("input_ids", "attention_mask")}
+
+
+def fit_frozen(
+    model: CLIPModel,
+    tokenizer: Callable,
+    preprocess: Callable,
+    data: Captioned,
+    *,
+    steps: int,
+    batch: int = 256,
+    rate: float = 1e-3,
+    generator: torch.Generator,
+) -> training.Run:
+    """The first phase: train the two linear maps and the logit scale alone, the towers frozen.
+
+    New maps send back useless gradients, which would spoil what the towers know; and while the towers stand still
+    each picture and caption goes through them once, so that this phase takes seconds once that is done.
+
+    Args:
+        model, tokenizer, preprocess: as `resnet_and_bert` returns them, the model on any device. Its towers, and the
+            running averages of their batch norms, stay as they are, bit by bit.
+        data: the pictures to train on; a step draws `batch` different ones, and one caption of each at random.
+        rate: the largest learning rate, see `training.fit_one_cycle`. generator: of the draws, on the CPU.
+
+    Returns the Run of `training.fit`; the loss is `info_nce`.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+
+    def seen(rows: list[int]) -> Tensor:
+        return model.visual_encoder(_prepared(preprocess, data.images, rows, device))
+
+    def read(texts: list[str]) -> Tensor:
+        return model.text_encoder(**_tokens(tokenizer, texts, device)).pooler_output
+
+    images = _in_batches(seen, range(len(data.images)), device=device, title="pictures through the ResNet")
+    texts = _in_batches(read, data.texts, device=device, title="captions through BERT")
+    maps = nn.ModuleDict({"image": model.visual_fc, "text": model.text_fc, "scale": model.logit_scale})
+
+    def loss(step: int) -> Tensor:
+        rows, said = (chosen.to(device) for chosen in _draw(data, batch, generator))
+        za = F.normalize(maps["image"](images[rows]), dim=1)
+        zb = F.normalize(maps["text"](texts[said]), dim=1)
+        return info_nce(za, zb, logit_scale=maps["scale"]())
+
+    return training.fit_one_cycle(
+        maps, loss, steps=steps, rate=rate, decay=1e-4, generator=generator, title="towers frozen"
+    )
+
+
+def fit_towers(
+    model: CLIPModel,
+    tokenizer: Callable,
+    preprocess: Callable,
+    data: Captioned,
+    *,
+    steps: int,
+    batch: int = 64,
+    rate: float = 1e-5,
+    maps_rate: float = 1e-4,
+    generator: torch.Generator,
+) -> training.Run:
+    """The second phase: train all of it, the towers at a much smaller rate than the maps.
+
+    For a GPU: on two CPU cores a step took a minute, and 8 GB. Arguments as for `fit_frozen`; rate: the towers'
+    largest learning rate, maps_rate: that of the linear maps and the scale.
+    """
+    device = next(model.parameters()).device
+    still, texts = _Still(model), data.texts
+
+    def loss(step: int) -> Tensor:
+        rows, said = _draw(data, batch, generator)
+        pixels = _prepared(preprocess, data.images, rows.tolist(), device)
+        za, zb, scale = model(pixels, **_tokens(tokenizer, [texts[index] for index in said], device))
+        return info_nce(za, zb, logit_scale=scale)
+
+    maps = [*model.visual_fc.parameters(), *model.text_fc.parameters()]
+    groups = [
+        {"params": [*model.visual_encoder.parameters(), *model.text_encoder.parameters()]},
+        {"params": maps},
+        {"params": model.logit_scale.parameters(), "weight_decay": 0.0},  # decay would pull the scale towards 1
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=1e-2)
+    total = max(steps, 2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, [rate, maps_rate, maps_rate], total_steps=total, pct_start=max(0.2, 1.5 / total)
+    )
+    return training.fit(
+        still,
+        loss,
+        optimizer,
+        steps=steps,
+        scheduler=schedule,
+        after_step=model.logit_scale.clamp_,
+        generator=generator,
+        mixed=True,
+        title="towers and maps",
+    )
+
+
+class _Still(nn.Module):
+    """Holds a model in evaluation mode, though `fit` asks for training mode: gradients flow all the same. In training
+    mode batch norms would normalise by the few pictures of a batch, and move averages that come from a million; and
+    dropout would draw from the global generator."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def train(self, mode: bool = True) -> "_Still":
+        return super().train(False)
+
+
+def _draw(data: Captioned, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Rows of different pictures, and for each the row in `data.texts` of one of its captions."""
+    count = torch.tensor([len(own) for own in data.captions])
+    first = count.cumsum(0) - count
+    rows = torch.randperm(len(count), generator=generator)[:batch]
+    return rows, first[rows] + (torch.rand(len(rows), generator=generator) * count[rows]).long()
+
+
+def measure_retrieval(
+    za: Tensor,
+    zb: Tensor,
+    owner: Tensor,
+    *,
+    k: Sequence[int] = (1, 5, 10),
+    resamples: int = 1000,
+    level: float = 0.95,
+) -> dict[str, dict[int, Recall]]:
+    """Recall at k both ways, where a picture has several captions.
+
+    From text to image, the one right answer is the picture that the caption belongs to. From image to text, any of
+    the picture's captions is: a hit is when the best-ranked of them is among the k first, which is how the papers
+    count. Ties are treated as in `clip.retrieval`: the expectation over their orders.
+
+    Args:
+        za: (N, d) pictures. zb: (M, d) captions. owner: (M,) int64, each caption's picture; every picture has one.
+        k, resamples, level: as for `clip.retrieval`.
+
+    Returns {"image to text": {k: Recall}, "text to image": {k: Recall}}.
+    Raises: TypeError or ValueError that names the argument.
+    """
+    options = {"k": k, "resamples": resamples, "level": level}
+    back = retrieval(zb, za, targets=owner, **options)  # checks all of the arguments but the next
+    if len(owner.unique()) < len(za):
+        raise ValueError(f"owner must name each of the {len(za)} pictures at least once")
+    hits = torch.cat([_hits(za[rows], rows, zb, owner, k) for rows in torch.arange(len(za)).split(500)])
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.stack(
+        [hits[torch.randint(len(hits), (len(hits),), generator=generator)].mean(dim=0) for _ in range(resamples)]
+    )
+    low, high = draws.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=draws.dtype), dim=0)
+    forth = {rank: Recall(*(float(part[i]) for part in (hits.mean(dim=0), low, high))) for i, rank in enumerate(k)}
+    return {"image to text": forth, "text to image": back}
+
+
+def _hits(za: Tensor, rows: Tensor, zb: Tensor, owner: Tensor, k: Sequence[int]) -> Tensor:
+    """(len(za), len(k)) float64: the chance that one of a picture's own captions is among the k most similar ones."""
+    wide = torch.promote_types(za.dtype, torch.float32)
+    za, zb = za.to(wide), zb.to(wide)
+    similar = za @ zb.T
+    own = owner == rows.to(owner.device)[:, None]
+    best = similar.masked_fill(~own, -math.inf).amax(dim=1, keepdim=True)
+    # As in `clip.retrieval`: what differs by no more than the rounding of the product is a tie.
+    slack = torch.finfo(wide).eps * math.sqrt(za.shape[1]) * 2 * za.norm(dim=1, keepdim=True) * zb.norm(dim=1).max()
+    ahead = (similar > best + slack).sum(dim=1).cpu().double()
+    level = (similar - best).abs() <= slack
+    right, wrong = ((level & which).sum(dim=1).cpu().double() for which in (own, ~own))
+    chances = []
+    for rank in k:
+        places = (rank - ahead).clamp(min=0).minimum(right + wrong)
+        # None of the right ones in the first `places` of those level: C(wrong, places) / C(right + wrong, places).
+        # With more places than wrong ones a logarithm is infinite, and the quotient 0, as it should be.
+        none = sum(
+            sign * torch.lgamma(count + 1)
+            for sign, count in ((1, wrong), (-1, wrong - places), (-1, right + wrong), (1, right + wrong - places))
+        )
+        chances.append(1 - none.exp())
+    return torch.stack(chances, dim=1)
