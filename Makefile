@@ -41,7 +41,7 @@ lab:
 test:
 	$(SETUP) --extras test,browser
 	@$(RUN) -m pytest tests/launch -n 2 --dist=loadfile $(ARGS) || [ $$? = 5 ]
-	@$(ISOLATE) $(RUN) -m pytest tests notebooks --ignore=tests/launch --nbmake --nbmake-timeout=600 \
+	@$(ISOLATE) $(RUN) -m pytest tests notebooks --nbmake --nbmake-timeout=600 \
 		-n $(WORKERS) --maxprocesses=8 --dist=loadgroup $(ARGS)
 
 site:

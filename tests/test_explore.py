@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from xlib import runtime
 from xlib.explore import Explorer, ExplorerModel, explore, projections, static
+from xlib.explore.panel import panel
 from xlib.explore.view import ANSWERS, CHOSEN
 
 N, D, T = 30, 12, 4
@@ -794,12 +796,15 @@ def test_still_picture_follows_the_step_and_shows_the_pictures():
     assert np.linalg.norm(centre() - first) > 5
 
 
-def test_colabs_custom_widgets_are_switched_on(monkeypatch):
+@pytest.mark.parametrize(
+    "show", [widget, lambda: panel(traitlets.HasTraits(), lambda model, figure: "nothing"), runtime.start]
+)
+def test_colabs_custom_widgets_are_switched_on(monkeypatch, show):
     switched = []
     output = types.SimpleNamespace(enable_custom_widget_manager=lambda: switched.append(True))
-    widget()
+    show()
     assert not switched  # not in Colab
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
     monkeypatch.setitem(sys.modules, "google.colab.output", output)
-    widget()
+    show()
     assert switched

@@ -1,11 +1,13 @@
 """The first cell of each lesson: one seed, one device, one budget, and a check of the machine."""
 
 import contextlib
+import importlib
 import importlib.metadata
 import importlib.util
 import os
 import platform
 import random
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -133,6 +135,12 @@ def is_first_process() -> bool:
     return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
 
 
+def show_widgets() -> None:
+    """On Colab, let widgets be shown that Colab does not know itself; elsewhere there is nothing to do."""
+    if "google.colab" in sys.modules:
+        importlib.import_module("google.colab.output").enable_custom_widget_manager()
+
+
 def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str = "") -> torch.device:
     """Seed everything, make tiny numbers cheap, say what the lesson runs on and how large, and return the device.
 
@@ -143,6 +151,7 @@ def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str
     left to the browser and to whatever else runs: a small network has little for them to do, and
     threads that wait for each other on a busy machine make its training several times slower.
     """
+    show_widgets()
     seed_everything(seed)
     torch.set_flush_denormal(True)
     torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) // 2)))

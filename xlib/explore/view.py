@@ -1,10 +1,8 @@
 """The notebook widget: an `ExplorerModel` with a face (map.js, view.js), and a still picture in the same output."""
 
 import base64
-import importlib
 import io
 import math
-import sys
 from pathlib import Path
 
 import anywidget
@@ -12,6 +10,7 @@ import numpy as np
 import traitlets as T
 from PIL import Image
 
+from xlib import runtime
 from xlib.explore import page, static
 from xlib.explore.model import ExplorerModel
 
@@ -55,8 +54,7 @@ class Explorer(anywidget.AnyWidget):
     landed = T.Dict().tag(sync=True)  # where the typed text lies on each map
 
     def __init__(self, model: ExplorerModel):
-        if "google.colab" in sys.modules:  # Colab shows widgets of others once this has been called
-            importlib.import_module("google.colab.output").enable_custom_widget_manager()
+        runtime.show_widgets()
         self.model, self._drawn = model, {}
         names = CHOSEN + ANSWERS
         super().__init__(**_payload(model), **{name: getattr(model, name) for name in names})
