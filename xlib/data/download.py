@@ -133,7 +133,7 @@ def _bring(url: str, part: Path) -> str:
             cause = getattr(error, "reason", error)  # urllib wraps what goes wrong before the first byte
             if isinstance(cause, TimeoutError):
                 return f"silent for {timeout():g} s"  # that was its time
-            reason = str(cause) or type(cause).__name__
+            reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
     return reason
 
 
