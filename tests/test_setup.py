@@ -354,11 +354,24 @@ def test_make_lab_passes_flags_on(clone):
 def test_make_test_runs_all_on_all_cores_with_one_thread_each(clone):
     setup_env.main(["--extras", "test,browser"], clone)
     assert make(clone, "test", "ARGS=-k digits").returncode == 0
-    ran = diary(clone)[-1]
+    launched, ran = diary(clone)[-2:]
+    assert " -m pytest tests/launch " in launched
+    assert launched.endswith("-k digits")
     assert ran.startswith("threads=1 -m pytest tests notebooks --nbmake")
     assert "-n logical" in ran
     assert "--dist=loadgroup" in ran
     assert ran.endswith("-k digits")
+
+
+def test_tests_of_one_group_stay_in_one_process(tmp_path):
+    """Where pytest and pytest-xdist do not fit together, groups are lost without a word, and lessons run twice."""
+    mark = "import pytest\npytestmark = pytest.mark.xdist_group('g')\n"
+    for name in ("test_a.py", "test_b.py"):
+        tests = "".join(f"def test_{number}(): pass\n" for number in range(3))
+        (tmp_path / name).write_text(mark + tests, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist=loadgroup", "-v", "-p", "no:cacheprovider"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert len(set(re.findall(r"\[(gw\d)\] .*PASSED", said))) == 1, said
 
 
 def test_make_test_fails_when_a_test_fails(clone):
