@@ -218,9 +218,10 @@ def pins() -> dict[str, str]:
     return dict(line.split("==") for line in text.splitlines() if line and not line.startswith("#"))
 
 
-def test_requirements_are_lower_bounds_only():
+def test_requirements_are_lower_bounds_and_single_versions_that_do_not_work():
     for requirement in requirements("test", "browser"):
-        assert {spec.operator for spec in requirement.specifier} == {">="}, requirement
+        operators = {spec.operator for spec in requirement.specifier}
+        assert {">="} <= operators <= {">=", "!="}, requirement
 
 
 def test_constraints_pin_each_requirement_within_its_bounds():
