@@ -69,7 +69,7 @@ def test_without_a_gpu_nothing_is_fetched_and_each_cell_says_what_it_would_do(ea
         monkeypatch.setattr(pretrained if hasattr(pretrained, load.__name__) else full, load.__name__, _never(load))
     for name in SECTION:
         exec(CELLS[name], earlier)
-    assert "clip_vit is left out without a GPU. To fetch it all the same: WANTED = True" in capsys.readouterr().out
+    assert "clip_vit is left out without a GPU; WANTED = True fetches it" in capsys.readouterr().out
 
 
 def _never(load):
@@ -107,3 +107,14 @@ def test_the_section_runs_with_real_checkpoints(earlier, monkeypatch, capsys):
     assert shown.neighbours
     gap = space.modality_gap(earlier["big_pictures"][0], earlier["big_names"]).size.item()
     assert f"modality gap on emoji: {gap:.2f}" in out
+
+
+@pytest.mark.usefixtures("server")
+def test_on_a_cpu_the_wish_does_not_start_hours_of_fine_tuning(earlier, monkeypatch, capsys):
+    monkeypatch.setattr(full, "flickr8k", lambda split: squares())
+    monkeypatch.setenv("XLIB_BUDGET", "cpu")
+    monkeypatch.setattr(pretrained, "fit_towers", None)
+    for name in SECTION:
+        exec(CELLS[name].replace('WANTED = runtime.budget() == "gpu"', "WANTED = True"), earlier)
+    assert "OpenAI's CLIP, image to text: R@1" in capsys.readouterr().out
+    assert earlier["pair"] is None

@@ -255,6 +255,13 @@ def retrieval(
         ahead, level_with = _places(za.detach(), zb.detach(), targets.to(za.device))
     ranks = torch.tensor(list(k)).clamp(max=len(zb))
     hits = ((ranks - ahead[:, None]) / (1 + level_with[:, None])).clamp(0, 1)  # (N, len(k))
+    return bootstrap(hits, k, resamples=resamples, level=level, generator=generator)
+
+
+def bootstrap(
+    hits: Tensor, k: Sequence[int], *, resamples: int, level: float, generator: torch.Generator | None = None
+) -> dict[int, Recall]:
+    """Mean and percentile interval, over queries, of hits (N, len(k)) in [0, 1]; the options as in `retrieval`."""
     generator = generator or torch.Generator().manual_seed(0)
     draws = torch.stack(
         [hits[torch.randint(len(hits), (len(hits),), generator=generator)].mean(dim=0) for _ in range(resamples)]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from xlib import _validate, runtime, training
-from xlib.clip import CLIPModel, Recall, retrieval
+from xlib.clip import CLIPModel, Recall, bootstrap, retrieval
 from xlib.contrastive import info_nce
 from xlib.data import cache, hub
 from xlib.data.captions import Captioned
@@ -348,13 +348,7 @@ def measure_retrieval(
     if len(owner.unique()) < len(za):
         raise ValueError(f"owner must name each of the {len(za)} pictures at least once")
     hits = torch.cat([_hits(za[rows], rows, zb, owner, k) for rows in torch.arange(len(za)).split(500)])
-    generator = torch.Generator().manual_seed(0)
-    draws = torch.stack(
-        [hits[torch.randint(len(hits), (len(hits),), generator=generator)].mean(dim=0) for _ in range(resamples)]
-    )
-    low, high = draws.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=draws.dtype), dim=0)
-    forth = {rank: Recall(*(float(part[i]) for part in (hits.mean(dim=0), low, high))) for i, rank in enumerate(k)}
-    return {"image to text": forth, "text to image": back}
+    return {"image to text": bootstrap(hits, k, resamples=resamples, level=level), "text to image": back}
 
 
 def _hits(za: Tensor, rows: Tensor, zb: Tensor, owner: Tensor, k: Sequence[int]) -> Tensor:
