@@ -19,11 +19,12 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from xlib import clip, contrastive, training
+from xlib import contrastive, encoders
+from xlib.course import training
 from xlib.data import numbers
 from xlib.scale import info_nce_distributed
 
-VOCABULARY = clip.Vocabulary([numbers.caption(number) for number in numbers.NUMBERS])
+VOCABULARY = encoders.Vocabulary([numbers.caption(number) for number in numbers.NUMBERS])
 
 
 class Towers(nn.Module):
@@ -31,8 +32,8 @@ class Towers(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.image = clip.ImageEncoder((16, 32))
-        self.text = clip.TextEncoder(len(VOCABULARY))
+        self.image = encoders.ImageEncoder((16, 32))
+        self.text = encoders.TextEncoder(len(VOCABULARY))
         self.scale = contrastive.LogitScale()
         for module in self.modules():
             if isinstance(module, nn.Dropout):
@@ -57,7 +58,7 @@ def train(*, steps: int, seed: int = 0, checkpoint: str | None = None, device: t
     def loss(step):
         # Every process draws the same whole batch, which is cheaper here than sending it, and keeps its own share.
         chosen = seen[torch.randperm(len(seen), generator=generator, device=device)]
-        images = clip.random_affine(pictures.draw(chosen, generator=generator), generator=generator)
+        images = encoders.random_affine(pictures.draw(chosen, generator=generator), generator=generator)
         own = slice(rank * len(seen) // world, (rank + 1) * len(seen) // world)
         za, zb, scale = model(images[own], tokens[chosen[own] - 10])
         return info_nce_distributed(za, zb, logit_scale=scale)

@@ -13,7 +13,7 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 
-from xlib import checks
+from xlib.course import checks
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 DETAILS = re.compile(r"<details>\s*<summary>(?P<title>.*?)</summary>(?P<body>.*?)</details>", re.DOTALL)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from xlib import clip, contrastive
+from xlib import contrastive, encoders
 from xlib.scale import cached_backward, info_nce_tiled
 
 
@@ -38,7 +38,7 @@ def of_a_loss(loss):
 
 def of_the_encoders(batch, chunk=0):
     """A step of lesson 03's encoders, with chunk 0 at once."""
-    towers = clip.ImageEncoder((16, 32)), clip.TextEncoder(100)
+    towers = encoders.ImageEncoder((16, 32)), encoders.TextEncoder(100)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(batch, 3, 16, 32, generator=generator)
     tokens = torch.randint(1, 100, (batch, 4), generator=generator)

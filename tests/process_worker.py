@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from xlib import clip
+from xlib import encoders
 from xlib.contrastive import LogitScale, info_nce
 from xlib.scale import all_gather_with_grad, info_nce_distributed, info_nce_tiled
 
@@ -72,7 +72,7 @@ class Model(nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        self.image, self.text = clip.ImageEncoder((4, 8), channels=(8, 16), embed_dim=6), clip.TextEncoder(20)
+        self.image, self.text = encoders.ImageEncoder((4, 8), channels=(8, 16), embed_dim=6), encoders.TextEncoder(20)
         self.text.project = nn.Linear(128, 6)
         self.scale = LogitScale()
         self.double().eval()

@@ -64,7 +64,7 @@ def draw(model, figure):
 
 panel(Width(), draw, controls={"width": (0.0, 2.0, 0.1)})"""
 FIGURE = """from matplotlib.figure import Figure
-from xlib import report
+from xlib.course import report
 
 figure = Figure(figsize=(7, 2))
 figure.subplots().plot([1, 2])

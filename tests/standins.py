@@ -1,4 +1,4 @@
-"""Small files in the formats of the real data sets, for the tests of xlib.data.full."""
+"""Small files in the formats of the real data sets, for the tests of xlib.online.full."""
 
 import bz2
 import contextlib
@@ -13,7 +13,7 @@ from flaky_server import Flaky
 from PIL import Image
 from torchvision import datasets
 
-from xlib.data import full
+from xlib.online import full
 
 RANDOM = np.random.default_rng(7)
 USPS = RANDOM.uniform(-1, 1, (5, 16, 16)), np.array([0, 9, 3, 3, 1])

@@ -11,8 +11,8 @@ import torch
 from fake_hub import FakeHub
 from PIL import Image
 
-from xlib.data import captions
-from xlib.data.download import Unavailable
+from xlib.online import captions
+from xlib.online.download import Unavailable
 
 COLOURS = ["red", "green", "blue"]
 

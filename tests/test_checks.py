@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from IPython.core.formatters import DisplayFormatter
 from lessons import lesson, parts
 
-from xlib import checks, clip, contrastive
-from xlib.checks import engine
+from xlib import clip, contrastive
+from xlib.course import checks
+from xlib.course.checks import engine
+from xlib.retrieval import retrieval
 
 
 def cosine_table(za, zb, scale):
@@ -53,7 +55,7 @@ def zero_shot_classifier(encode_text, classnames, templates):
 
 def recall_with_xlib(similarity, targets, k):
     gallery = torch.eye(similarity.shape[1], dtype=similarity.dtype)
-    return clip.retrieval(similarity, gallery, k=[k], targets=targets, resamples=1)[k].value
+    return retrieval(similarity, gallery, k=[k], targets=targets, resamples=1)[k].value
 
 
 EXERCISES = {answer.__name__: answer for answer in (clip_loss, fixed_loss, recall_at_k, zero_shot_classifier)}

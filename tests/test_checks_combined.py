@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from xlib.checks import combined as checks
 from xlib.combined import combined_loss
+from xlib.course.checks import combined as checks
 from xlib.dann import grad_reverse
 from xlib.space import modality_gap
 

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from lessons import lesson, parts
 
-from xlib import checks, contrastive
-from xlib.checks import engine
+from xlib import contrastive
+from xlib.course import checks
+from xlib.course.checks import engine
 
 EXERCISES = ["effective_negatives", "gradient_za", "masked_loss", "mended_loss", "siglip_loss"]
 

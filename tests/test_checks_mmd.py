@@ -6,7 +6,8 @@ import pytest
 import torch
 from lessons import parts
 
-from xlib import checks, mmd
+from xlib import mmd
+from xlib.course import checks
 
 NAME = "04_mmd"
 

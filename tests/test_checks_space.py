@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from lessons import lesson, parts
 
-from xlib import checks, space
+from xlib import space
+from xlib.course import checks
 
 EXERCISES = ("cosines_without_gap", "kept_neighbours", "uniformity_gradient", "fixed_similarity")
 LESSON = lesson("01_shared_space")

@@ -18,17 +18,10 @@ from torchmetrics.retrieval import RetrievalHitRate, RetrievalRecall
 from torchvision.models import resnet18
 from transformers import BertConfig, BertModel
 
-from xlib.clip import (
-    CLIPModel,
-    ImageEncoder,
-    Recall,
-    TextEncoder,
-    Vocabulary,
-    random_affine,
-    retrieval,
-    zero_shot_weights,
-)
+from xlib.clip import CLIPModel, zero_shot_weights
 from xlib.contrastive import info_nce
+from xlib.encoders import ImageEncoder, TextEncoder, Vocabulary, random_affine
+from xlib.retrieval import Recall, retrieval
 
 few = settings(deadline=None, max_examples=20)
 seeds = st.integers(0, 2**31)

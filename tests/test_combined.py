@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from xlib import training
 from xlib.combined import combined_loss, self_training_loss
 from xlib.contrastive import LogitScale, info_nce
+from xlib.course import training
 from xlib.dann import domain_loss, grad_reverse
 from xlib.mmd import mmd2
 

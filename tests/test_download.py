@@ -11,8 +11,8 @@ import time
 import pytest
 from flaky_server import Flaky
 
-from xlib.data import download
-from xlib.data.download import Unavailable, fetch
+from xlib.online import download
+from xlib.online.download import Unavailable, fetch
 
 DATA = random.Random(0).randbytes(300_000)
 MD5 = "md5:" + hashlib.md5(DATA).hexdigest()
@@ -186,7 +186,7 @@ def test_two_processes_that_want_one_file_fetch_it_once(server, path, monkeypatc
     monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "20")
     code = f"""
 from pathlib import Path
-from xlib.data.download import fetch
+from xlib.online.download import fetch
 fetch([{server.url + "/data.bin"!r}], Path({str(path)!r}), digest={MD5!r})
 """
     server.faults["data.bin"] = ["slow", "slow"]  # until the other process has started as well

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from lessons import lesson, parts
 
-from xlib import checks
+from xlib.course import checks
 
 LESSONS = {path.stem: lesson(path.stem) for path in sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))}
 EXERCISES = [(name, exercise) for name, one in LESSONS.items() for exercise in sorted(one.functions())]

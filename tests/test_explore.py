@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from xlib import runtime
+from xlib.course import runtime
 from xlib.explore import Explorer, ExplorerModel, explore, projections, static
 from xlib.explore.panel import panel
 from xlib.explore.view import ANSWERS, CHOSEN

@@ -9,8 +9,9 @@ import torch
 from standins import SIZES, SVHN, USPS
 from torchvision import datasets
 
-from xlib.data import digits, full
-from xlib.data.full import Unavailable
+from xlib.data import digits
+from xlib.online import full
+from xlib.online.full import Unavailable
 
 
 @pytest.fixture

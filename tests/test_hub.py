@@ -7,8 +7,8 @@ import time
 import pytest
 from fake_hub import FakeHub
 
-from xlib.data import hub
-from xlib.data.download import Unavailable
+from xlib.online import hub
+from xlib.online.download import Unavailable
 
 SMALL, LARGE = b'{"size": 3}', random.Random(0).randbytes(300_000)
 NAME, REVISION = "somebody/something", "c" * 40

@@ -10,7 +10,8 @@ from lessons import lesson
 from open_clip.loss import ClipLoss, SigLipLoss
 from torch.testing import assert_close
 
-from xlib import contrastive, report
+from xlib import contrastive
+from xlib.course import report
 
 LESSON = lesson("02_infonce")
 

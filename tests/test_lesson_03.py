@@ -7,8 +7,11 @@ import torch
 from lessons import NOTEBOOKS
 from test_pretrained import bert_files, clip_files, resnet_weights, server, squares  # noqa: F401
 
-from xlib import clip, pretrained, recipes, space
-from xlib.data import emoji, full, numbers
+from xlib import space
+from xlib.data import emoji, numbers
+from xlib.experiments.numbers import VOCABULARY, train_numbers
+from xlib.online import full, pretrained
+from xlib.retrieval import retrieval
 
 CELLS = {
     cell["id"]: "".join(cell["source"])
@@ -42,12 +45,12 @@ def earlier(monkeypatch, icons):
     monkeypatch.setenv("XLIB_BUDGET", "smoke")
     names = {}
     exec(CELLS["set-up"].split("\n\n", 2)[2], names)
-    model, _ = recipes.train_numbers(steps=1)
+    model, _ = train_numbers(steps=1)
     every = torch.tensor(numbers.NUMBERS).repeat(2)
     vectors = torch.nn.functional.normalize(torch.randn(3, len(icons.characters), 8), dim=2)
 
     def score(pictures, texts, rows, k=10):
-        return sum(clip.retrieval(style[rows], texts[rows], k=(k,), resamples=2)[k].value for style in pictures) / 2
+        return sum(retrieval(style[rows], texts[rows], k=(k,), resamples=2)[k].value for style in pictures) / 2
 
     return names | {
         "styles": STYLES,
@@ -56,7 +59,7 @@ def earlier(monkeypatch, icons):
         "words": [numbers.caption(number) for number in numbers.NUMBERS],
         "model": model,
         "watched_images": numbers.load("test").draw(every, generator=torch.Generator().manual_seed(0)),
-        "plain": recipes.VOCABULARY([numbers.caption(number) for number in numbers.NUMBERS]),
+        "plain": VOCABULARY([numbers.caption(number) for number in numbers.NUMBERS]),
         "score": score,
         "pictures_1": vectors[:2],
         "texts_1": vectors[2],

@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from lessons import lesson
 
-from xlib import dann, recipes, report, training
+from xlib import dann
+from xlib.course import report, training
 from xlib.data import toy
+from xlib.experiments.digits import halves, held_out_digits, train_digits
 
 LESSON = lesson("05_dann")
 
@@ -49,8 +51,8 @@ def first_losses(monkeypatch, **options):
         model["features"].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
         return [loss(0), loss(rest["steps"] // 2)]
 
-    monkeypatch.setattr(recipes.training, "fit", once)
-    model, terms = recipes.train_digits(0.6, steps=100, batch=8, **options)
+    monkeypatch.setattr(training, "fit", once)
+    model, terms = train_digits(0.6, steps=100, batch=8, **options)
     return model, terms, seen
 
 
@@ -93,12 +95,12 @@ def test_the_coefficient_is_applied_once_and_in_the_reversal_alone(monkeypatch):
 @pytest.mark.parametrize(("options", "says"), [({"align": "DANN"}, "align"), ({"strength": 2}, "strength")])
 def test_bad_options_are_named(options, says):
     with pytest.raises(ValueError, match=says):
-        recipes.train_digits(**({"strength": 0.5} | options))
+        train_digits(**({"strength": 0.5} | options))
 
 
 def test_digits_repeat_and_depend_on_the_seed():
     def weights(seed):
-        model, _ = recipes.train_digits(0.6, align="dann", seed=seed, steps=3)
+        model, _ = train_digits(0.6, align="dann", seed=seed, steps=3)
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 
     assert torch.equal(weights(1), weights(1))
@@ -106,8 +108,8 @@ def test_digits_repeat_and_depend_on_the_seed():
 
 
 def test_held_out_digits_are_new_hands_on_new_photographs():
-    clean, labels = recipes.held_out_digits(0)
-    photo, again = recipes.held_out_digits(0.6, copies=2)
+    clean, labels = held_out_digits(0)
+    photo, again = held_out_digits(0.6, copies=2)
     assert clean.shape == (386, 3, 16, 16)
     assert photo.shape == (772, 3, 16, 16)
     assert torch.equal(torch.cat([labels, labels]), again)
@@ -115,8 +117,8 @@ def test_held_out_digits_are_new_hands_on_new_photographs():
 
 
 def test_halves_differ_in_nothing_but_the_scans():
-    _, labels = recipes.held_out_digits(0)
-    one, other = recipes.halves(labels)
+    _, labels = held_out_digits(0)
+    one, other = halves(labels)
     assert sorted([*one.tolist(), *other.tolist()]) == list(range(len(labels)))
     assert (labels[one].bincount() - labels[other].bincount()).abs().max() <= 1
     every_other = [(labels[start::2] % 2).double().mean() for start in (0, 1)]

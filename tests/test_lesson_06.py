@@ -8,15 +8,28 @@ import torch
 import torch.nn.functional as F
 from lessons import lesson
 
-from xlib import combined, dann, recipes, report
+from xlib import combined, dann
+from xlib.course import report
 from xlib.data import numbers
+from xlib.experiments import adapt
+from xlib.experiments.adapt import Batches
+from xlib.experiments.emoji import clouds, emoji_features
+from xlib.experiments.numbers import (
+    TEMPLATES,
+    VOCABULARY,
+    adapt_numbers,
+    in_words,
+    measure_numbers,
+    numbers_batches,
+    numbers_model,
+)
 
 LESSON = lesson("06_combined")
 
 
 @pytest.fixture(scope="module")
 def start():
-    return recipes.numbers_model(0)
+    return numbers_model(0)
 
 
 def first_losses(monkeypatch, start, batches, **options):
@@ -36,16 +49,16 @@ def first_losses(monkeypatch, start, batches, **options):
         monkeypatch.setattr(torch.nn.Module, "train", lambda self, mode=True: self)  # guesses switch it on again
         return [loss(0), loss(rest["steps"] // 2)]
 
-    monkeypatch.setattr(combined.training, "fit", once)
-    watched = combined.Batches(keep("source", batches.source), keep("target", batches.target))
-    model, terms = recipes.adapt_numbers(start, watched, steps=100, **options)
+    monkeypatch.setattr(adapt.training, "fit", once)
+    watched = Batches(keep("source", batches.source), keep("target", batches.target))
+    model, terms = adapt_numbers(start, watched, steps=100, **options)
     return model, terms, drawn
 
 
 def test_the_step_that_the_lesson_shows_is_the_one_that_trains(monkeypatch, start):
     scope = {"torch": torch, "F": F, "dann": dann, "combined": combined}
     exec(LESSON.source("step_terms"), scope)
-    batches = recipes.numbers_batches(0.6)
+    batches = numbers_batches(0.6)
     model, terms, drawn = first_losses(monkeypatch, start, batches, align=("dann", "mmd"), coeff=0.3)
     pairs, (_, unpaired) = drawn[2][1], drawn[3][1]
     ramp = dann.dann_coeff(0.5)
@@ -61,7 +74,7 @@ def test_the_step_that_the_lesson_shows_is_the_one_that_trains(monkeypatch, star
 
 
 def test_the_target_is_drawn_only_where_a_term_needs_it(monkeypatch, start):
-    batches = recipes.numbers_batches(0.6)
+    batches = numbers_batches(0.6)
     for options, terms, parts in (
         ({}, {"contrastive"}, {"source"}),
         ({"align": ("mmd",), "between": "modalities"}, {"contrastive", "mmd"}, {"source"}),
@@ -78,10 +91,10 @@ def test_the_target_is_drawn_only_where_a_term_needs_it(monkeypatch, start):
 
 def test_guesses_come_from_pictures_as_they_are(monkeypatch, start):
     plain, changed = torch.rand(78, 3, 16, 32), torch.rand(78, 3, 16, 32)
-    source = recipes.numbers_batches(0.0).source
+    source = numbers_batches(0.0).source
     seen = []
     monkeypatch.setattr(combined, "self_training_loss", lambda *logits: seen.append(logits) or logits[1].sum())
-    batches = combined.Batches(source, lambda generator: (plain, changed))
+    batches = Batches(source, lambda generator: (plain, changed))
     model, _, drawn = first_losses(monkeypatch, start, batches, guesses=1.0)
     with torch.no_grad():
         captions = F.normalize(model["text"](drawn[0][1][1]), dim=1)
@@ -93,10 +106,10 @@ def test_guesses_come_from_pictures_as_they_are(monkeypatch, start):
 
 def test_adapting_leaves_the_start_alone_and_repeats(start):
     before = copy.deepcopy(start.state_dict())
-    batches = recipes.numbers_batches(0.6)
+    batches = numbers_batches(0.6)
 
     def weights(seed):
-        model, run = recipes.adapt_numbers(start, batches, align=("dann",), guesses=1.0, steps=3, seed=seed)
+        model, run = adapt_numbers(start, batches, align=("dann",), guesses=1.0, steps=3, seed=seed)
         assert run.step == 3
         assert not model.training
         return torch.cat([p.detach().flatten() for p in model.parameters()])
@@ -109,18 +122,18 @@ def test_adapting_leaves_the_start_alone_and_repeats(start):
 @pytest.mark.parametrize(("options", "says"), [({"align": ("cora",)}, "align"), ({"between": "styles"}, "between")])
 def test_bad_options_are_named(start, options, says):
     with pytest.raises(ValueError, match=says):
-        recipes.adapt_numbers(start, recipes.numbers_batches(0.6), steps=1, **options)
+        adapt_numbers(start, numbers_batches(0.6), steps=1, **options)
 
 
 def test_batches_hold_each_seen_number_once_and_the_target_has_no_captions():
-    grey, plain = recipes.numbers_batches(0.6, grey=1.0), recipes.numbers_batches(0.6)
+    grey, plain = numbers_batches(0.6, grey=1.0), numbers_batches(0.6)
     images, words = plain.source(torch.Generator().manual_seed(0))
     assert images.shape == (78, 3, 16, 32)
     known = {
         tuple(row.tolist()): number
-        for template in recipes.TEMPLATES
+        for template in TEMPLATES
         for number, row in zip(
-            numbers.NUMBERS, recipes.VOCABULARY([recipes.in_words(n, template) for n in numbers.NUMBERS]), strict=True
+            numbers.NUMBERS, VOCABULARY([in_words(n, template) for n in numbers.NUMBERS]), strict=True
         )
     }
     strip = {tuple(x for x in key if x): number for key, number in known.items()}
@@ -129,7 +142,7 @@ def test_batches_hold_each_seen_number_once_and_the_target_has_no_captions():
     as_is, changed = plain.target(torch.Generator().manual_seed(0))
     assert not torch.equal(as_is[:, 0], as_is[:, 1])  # on photographs
     assert as_is.shape == changed.shape == (78, 3, 16, 32)
-    oracle, _ = recipes.numbers_batches(0.6, on_target=True).source(torch.Generator().manual_seed(0))
+    oracle, _ = numbers_batches(0.6, on_target=True).source(torch.Generator().manual_seed(0))
     assert not torch.equal(oracle[:, 0], oracle[:, 1])
     turned, _ = grey.source(torch.Generator().manual_seed(0))
     assert (turned[:, :, 0].mean(dim=(1, 2)) > 0.05).double().mean() > 0.5  # paper is no longer 0
@@ -137,17 +150,17 @@ def test_batches_hold_each_seen_number_once_and_the_target_has_no_captions():
 
 def test_an_untrained_clip_guesses_and_dropout_is_off(start):
     start.train()
-    found = recipes.measure_numbers(start, 0.6, each=4)
+    found = measure_numbers(start, 0.6, each=4)
     assert all(0 <= found[f"{d} {n}"] < 0.12 for d in ("source", "target") for n in ("seen", "unseen", "zero-shot"))
-    assert found == recipes.measure_numbers(start, 0.6, each=4)
+    assert found == measure_numbers(start, 0.6, each=4)
 
 
 def test_clouds_have_the_amplitudes_of_photographs():
-    clouds = recipes.clouds(200, 32, generator=torch.Generator().manual_seed(0))
-    assert clouds.shape == (200, 3, 32, 32)
-    assert 0 <= clouds.min() < clouds.max() <= 1
-    assert torch.equal(clouds, recipes.clouds(200, 32, generator=torch.Generator().manual_seed(0)))
-    grey = clouds.mean(dim=1)
+    drawn = clouds(200, 32, generator=torch.Generator().manual_seed(0))
+    assert drawn.shape == (200, 3, 32, 32)
+    assert 0 <= drawn.min() < drawn.max() <= 1
+    assert torch.equal(drawn, clouds(200, 32, generator=torch.Generator().manual_seed(0)))
+    grey = drawn.mean(dim=1)
     grey = grey[(grey > 0.02).flatten(1).all(1) & (grey < 0.98).flatten(1).all(1)]  # cut off nowhere
     amplitude = torch.fft.rfft2(grey - grey.mean(dim=(1, 2), keepdim=True)).abs().mean(dim=0)
     frequency = torch.hypot(torch.fft.fftfreq(32)[:, None], torch.fft.rfftfreq(32))
@@ -159,11 +172,11 @@ def test_clouds_have_the_amplitudes_of_photographs():
 
 def test_emoji_domains_are_named():
     with pytest.raises(ValueError, match="domain must be one of"):
-        recipes.emoji_features(None, "photos")
+        emoji_features(None, "photos")
     with pytest.raises(ValueError, match="split"):
-        recipes.emoji_features(None, "photographs", split="valid")
+        emoji_features(None, "photographs", split="valid")
     with pytest.raises(ValueError, match="side must be one of 32, 64, got 16"):
-        recipes.emoji_features(None, "photographs", side=16)
+        emoji_features(None, "photographs", side=16)
 
 
 def test_a_stored_run_can_be_measured_again():

@@ -16,7 +16,7 @@ import torch
 import torchvision
 from lessons import FENCE
 
-from xlib import report, training
+from xlib.course import report, training
 from xlib.scale import info_nce_distributed
 
 SCRIPT = report.lesson_file("train_distributed.py")

@@ -11,8 +11,11 @@ import torch
 from lessons import lesson
 from nbclient import NotebookClient
 
-from xlib import contrastive, recipes, report
+from xlib import contrastive
+from xlib.course import report, training
 from xlib.data import numbers
+from xlib.experiments.digits import train_digits
+from xlib.experiments.numbers import train_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -22,7 +25,7 @@ def test_the_training_step_shown_in_lesson_03_is_the_one_that_trains(monkeypatch
     scope = {"torch": torch, "F": torch.nn.functional, "contrastive": contrastive}
     exec(lesson("03_clip").source("clip_step"), scope)
     batches, losses = [], []
-    draw, fit = numbers.CaptionedNumbers.draw, recipes.training.fit
+    draw, fit = numbers.CaptionedNumbers.draw, training.fit
 
     def keep(self, chosen, *, generator):
         batches.append(chosen)
@@ -38,15 +41,15 @@ def test_the_training_step_shown_in_lesson_03_is_the_one_that_trains(monkeypatch
         return fit(model, loss, optimizer, generator=generator, **options)
 
     monkeypatch.setattr(numbers.CaptionedNumbers, "draw", keep)
-    monkeypatch.setattr(recipes.training, "fit", first_loss)
-    recipes.train_numbers(steps=1)
+    monkeypatch.setattr(training, "fit", first_loss)
+    train_numbers(steps=1)
     torch.testing.assert_close(*losses)
     assert set(batches[0].tolist()) == set(numbers.SEEN)  # each seen number once, and no other
 
 
 def test_training_repeats_and_depends_on_the_seed():
     def weights(seed):
-        model, _ = recipes.train_numbers(seed=seed, steps=3)
+        model, _ = train_numbers(seed=seed, steps=3)
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 
     assert torch.equal(weights(1), weights(1))
@@ -54,17 +57,17 @@ def test_training_repeats_and_depends_on_the_seed():
 
 
 def test_a_fixed_temperature_stays_fixed():
-    model, _ = recipes.train_numbers(steps=3, temperature=0.5)
+    model, _ = train_numbers(steps=3, temperature=0.5)
     assert model["scale"]().item() == pytest.approx(2.0)
-    assert recipes.train_numbers(steps=3)[0]["scale"]().item() != pytest.approx(1 / 0.07, rel=1e-6)
+    assert train_numbers(steps=3)[0]["scale"]().item() != pytest.approx(1 / 0.07, rel=1e-6)
 
 
 def test_a_model_can_be_wider():
     counts = [
         [sum(p.numel() for p in train(width)[0].parameters()) for width in (1, 2)]
         for train in (
-            lambda width: recipes.train_numbers(steps=2, width=width),
-            lambda width: recipes.train_digits(0.6, steps=2, width=width),
+            lambda width: train_numbers(steps=2, width=width),
+            lambda width: train_digits(0.6, steps=2, width=width),
         )
     ]
     assert all(2 < wide / usual < 4 for usual, wide in counts), counts

@@ -9,8 +9,9 @@ import torch
 from lessons import NOTEBOOKS
 from torch import nn
 
-from xlib import paper, training
+from xlib.course import seeds, training
 from xlib.data import digits
+from xlib.experiments import paper
 
 STEPS = 12
 
@@ -34,7 +35,7 @@ def weights(model):
 @pytest.mark.parametrize("size", paper.SIZES)
 @pytest.mark.parametrize("row", paper.ROWS)
 def test_the_real_data_sets_are_brought_to_one_form(tmp_path, monkeypatch, row, size):
-    from xlib.data import full
+    from xlib.online import full
 
     with standins.served(tmp_path, monkeypatch):
         loaded = paper.load(row, size)
@@ -175,7 +176,7 @@ def test_training_on_the_source_works_and_photographs_are_harder():
 def smoke(monkeypatch, tmp_path):
     monkeypatch.setenv("XLIB_BUDGET", "smoke")
     monkeypatch.setenv("XLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(paper.report.os, "cpu_count", lambda: 1)  # in this process, where it can be watched
+    monkeypatch.setattr(seeds.os, "cpu_count", lambda: 1)  # in this process, where it can be watched
 
 
 def test_without_the_data_it_says_so_and_trains_on_stand_ins(smoke, capsys, monkeypatch):
@@ -292,7 +293,7 @@ def test_with_a_gpu_and_no_data_the_lesson_says_why_and_goes_on(cell, capsys, mo
 
 def test_with_a_gpu_the_lesson_trains_on_the_real_data(cell, capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(paper.SIZES, "gpu", paper.SIZES["gpu"] | {"steps": 2})
-    monkeypatch.setattr(paper.report.os, "cpu_count", lambda: 1)  # in this process, where the data are served
+    monkeypatch.setattr(seeds.os, "cpu_count", lambda: 1)  # in this process, where the data are served
     with standins.served(tmp_path, monkeypatch):
         cell("gpu")
     out = capsys.readouterr().out

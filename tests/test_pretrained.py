@@ -22,10 +22,10 @@ from torchvision.transforms.functional import to_pil_image
 from transformers import BertConfig, BertForPreTraining, BertModel, CLIPConfig, CLIPImageProcessor, CLIPTokenizer
 from transformers import CLIPModel as OpenAIModel
 
-from xlib import pretrained
-from xlib.clip import retrieval
-from xlib.data.captions import Captioned
-from xlib.data.download import Unavailable
+from xlib.online import pretrained
+from xlib.online.captions import Captioned
+from xlib.online.download import Unavailable
+from xlib.retrieval import retrieval
 
 SIDE = 32
 COLOURS, PLACES = ["red", "green", "blue", "black"], ["left", "right", "above", "below"]

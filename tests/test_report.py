@@ -12,8 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlib import report
-from xlib.report import ClaimFailed, claim, interval, run_seeds
+from xlib.course import seeds
+from xlib.course.report import ClaimFailed, claim, interval
+from xlib.course.seeds import run_seeds
 
 few = settings(deadline=None, max_examples=25)
 
@@ -231,7 +232,7 @@ def test_a_file_takes_another_name_and_stays_whole_when_writing_fails(tmp_path, 
     def full(*arguments):
         raise OSError("disk full")
 
-    monkeypatch.setattr(report.os, "replace", full)
+    monkeypatch.setattr(seeds.os, "replace", full)
     with pytest.raises(OSError, match="disk full"):
         run_seeds({"b": refuse_seed_2}, [3], file=file, settings={}, processes=1)
     assert file.read_text("utf-8") == before
@@ -243,7 +244,7 @@ def test_other_settings_or_versions_are_never_mixed(tmp_path, monkeypatch):
     before = file.read_text("utf-8")
     with pytest.raises(ValueError, match=r"made with the settings {'steps': 1}, not {'steps': 2}; delete it"):
         run_seeds(never, [0], file=file, settings={"steps": 2}, processes=1)
-    monkeypatch.setattr(report, "_versions", lambda: {"python": "3", "torch": "0.1"})
+    monkeypatch.setattr(seeds, "_versions", lambda: {"python": "3", "torch": "0.1"})
     assert len(run_seeds(never, [0], file=file, settings={"steps": 1}, processes=1)) == 1  # to read is always fine
     with pytest.raises(ValueError, match=r"was made with .*, and this is .*'torch': '0.1'.*delete it"):
         run_seeds(never, [0, 1], file=file, settings={"steps": 1}, processes=1)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlib import runtime
+from xlib.course import runtime
 
 
 @pytest.fixture(autouse=True)

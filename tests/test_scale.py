@@ -23,7 +23,7 @@ from open_clip.loss import ClipLoss, SigLipLoss
 from torch import nn
 from torch.testing import assert_close
 
-from xlib import clip
+from xlib import encoders
 from xlib.contrastive import LogitScale, info_nce, siglip
 from xlib.scale import cached_backward, extra_memory, info_nce_tiled, siglip_tiled
 
@@ -451,7 +451,7 @@ class Model(nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        self.image, self.text, self.scale = clip.ImageEncoder((16, 32)), clip.TextEncoder(30), LogitScale()
+        self.image, self.text, self.scale = encoders.ImageEncoder((16, 32)), encoders.TextEncoder(30), LogitScale()
 
     def loss(self, za, zb):
         return info_nce(F.normalize(za, dim=1), F.normalize(zb, dim=1), logit_scale=self.scale())
@@ -610,7 +610,7 @@ def test_a_tower_that_augments_for_itself_is_found_out(number):
     generator = torch.Generator().manual_seed(0)
 
     def augmented(part):
-        return model.image(clip.random_affine(part, generator=generator))
+        return model.image(encoders.random_affine(part, generator=generator))
 
     towers = [(model.text, tokens)]
     towers.insert(number, (augmented, images))

@@ -11,8 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from xlib import recipes, runtime, training
 from xlib.contrastive import LogitScale
+from xlib.course import runtime, training
+from xlib.experiments.digits import train_digits
+from xlib.experiments.emoji import train_emoji
+from xlib.experiments.numbers import adapt_numbers, numbers_batches, numbers_model, train_numbers
 
 
 def problem(seed=0, *, dropout=0.2, optimizer="adamw"):
@@ -337,17 +340,15 @@ def emoji_features():
 @pytest.mark.parametrize(
     "train",
     [
-        lambda: recipes.train_numbers(steps=2),
-        lambda: recipes.train_digits(0.6, align="dann", information=0.1, steps=2),
-        lambda: recipes.train_digits(0.6, align="mmd", steps=2),
-        lambda: recipes.adapt_numbers(
-            recipes.numbers_model(0), recipes.numbers_batches(0.6), align=("dann", "mmd"), information=0.1, steps=2
+        lambda: train_numbers(steps=2),
+        lambda: train_digits(0.6, align="dann", information=0.1, steps=2),
+        lambda: train_digits(0.6, align="mmd", steps=2),
+        lambda: adapt_numbers(
+            numbers_model(0), numbers_batches(0.6), align=("dann", "mmd"), information=0.1, steps=2
         ),
-        lambda: recipes.adapt_numbers(
-            recipes.numbers_model(0), recipes.numbers_batches(0.6), align=("mmd",), between="modalities", steps=2
-        ),
-        lambda: recipes.adapt_numbers(recipes.numbers_model(0), recipes.numbers_batches(0.6), guesses=1.0, steps=2),
-        lambda: recipes.train_emoji(*emoji_features(), steps=2, batch=16),
+        lambda: adapt_numbers(numbers_model(0), numbers_batches(0.6), align=("mmd",), between="modalities", steps=2),
+        lambda: adapt_numbers(numbers_model(0), numbers_batches(0.6), guesses=1.0, steps=2),
+        lambda: train_emoji(*emoji_features(), steps=2, batch=16),
     ],
 )
 def test_every_recipe_trains_in_mixed_precision_too(monkeypatch, train):
@@ -361,10 +362,10 @@ def test_every_recipe_trains_in_mixed_precision_too(monkeypatch, train):
 def test_a_recipe_is_compiled_where_the_switch_asks_for_it(monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "compile", lambda function: asked.append(function.__self__) or function)
-    recipes.train_numbers(steps=1)
+    train_numbers(steps=1)
     assert not asked
     monkeypatch.setenv("XLIB_COMPILE", "1")
-    model, _ = recipes.train_numbers(steps=1)
+    model, _ = train_numbers(steps=1)
     assert asked == list(model.children())
 
 
@@ -386,16 +387,16 @@ def test_a_run_on_a_gpu_prints_the_memory_that_it_held_at_most(monkeypatch, caps
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("compiled", ["0", "1"])
-def test_the_recipes_train_on_a_real_gpu(monkeypatch, capsys, compiled):
+def test_the_experiments_train_on_a_real_gpu(monkeypatch, capsys, compiled):
     monkeypatch.setenv("XLIB_COMPILE", compiled)
-    model, found = recipes.train_numbers(steps=60, device="cuda")
+    model, found = train_numbers(steps=60, device="cuda")
     assert all(p.is_cuda and p.dtype == torch.float32 for p in model.parameters())
     assert sum(found.curve()[-5:]) < 0.8 * sum(found.curve()[:5])
     assert "MB of GPU memory" in capsys.readouterr().out
-    _, found = recipes.train_digits(0.6, align="mmd", information=0.1, steps=20, device="cuda")
+    _, found = train_digits(0.6, align="mmd", information=0.1, steps=20, device="cuda")
     assert found.step == 20
-    start, batches = recipes.numbers_model(0).to("cuda"), recipes.numbers_batches(0.6, device="cuda")
-    _, found = recipes.adapt_numbers(start, batches, align=("dann", "mmd"), information=0.1, guesses=1.0, steps=20)
+    start, batches = numbers_model(0).to("cuda"), numbers_batches(0.6, device="cuda")
+    _, found = adapt_numbers(start, batches, align=("dann", "mmd"), information=0.1, guesses=1.0, steps=20)
     assert found.step == 20
 
 
@@ -446,10 +447,10 @@ def test_the_first_process_alone_says_that_it_was_stopped(tmp_path, capsys, rank
 
 
 def test_tqdms_own_switch_silences_the_bar():
-    """As report.run_seeds does for the processes that it starts: their bars would write over its own."""
+    """As run_seeds does for the processes that it starts: their bars would write over its own."""
     code = """
 import torch
-from xlib import training
+from xlib.course import training
 model = torch.nn.Linear(1, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 training.fit(model, lambda step: model(torch.ones(1, 1)).sum(), optimizer, steps=3, generator=torch.Generator())

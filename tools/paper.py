@@ -10,8 +10,9 @@ import argparse
 
 import torch
 
-from xlib import paper, report, runtime
-from xlib.data.full import Unavailable
+from xlib.course import report, runtime
+from xlib.experiments import paper
+from xlib.online.full import Unavailable
 
 
 def have_data(rows: list[str], size: str) -> bool:

@@ -16,8 +16,21 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from xlib import clip, dann, paper, recipes, report, space
+from xlib import dann, encoders, space
+from xlib.course.seeds import run_seeds
 from xlib.data import emoji, numbers, text
+from xlib.experiments import paper
+from xlib.experiments.digits import halves, held_out_digits, train_digits
+from xlib.experiments.emoji import emoji_features, measure_emoji, train_emoji, train_emoji_across
+from xlib.experiments.numbers import (
+    VOCABULARY,
+    adapt_numbers,
+    measure_numbers,
+    numbers_batches,
+    numbers_model,
+    train_numbers,
+)
+from xlib.retrieval import retrieval
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks" / "results"
 SEEDS = range(5)
@@ -89,16 +102,16 @@ SHORT = {
 
 def one_numbers_run(seed: int, **options) -> dict[str, float]:
     """Lesson 03, sections 3 and 4: R@1 of held-out handwriting among all 90 captions."""
-    model, _ = recipes.train_numbers(seed=seed, **options)
+    model, _ = train_numbers(seed=seed, **options)
     pictures = numbers.load("test")
-    tokens = recipes.VOCABULARY([numbers.caption(number) for number in numbers.NUMBERS])
+    tokens = VOCABULARY([numbers.caption(number) for number in numbers.NUMBERS])
     result = {}
     for name, asked, each in (("seen", numbers.SEEN, 40), ("unseen", numbers.UNSEEN, 240)):
         queries = torch.tensor(asked).repeat_interleave(each)
         images = pictures.draw(queries, generator=torch.Generator().manual_seed(2))
         with torch.no_grad():
             za, zb = F.normalize(model["image"](images), dim=1), F.normalize(model["text"](tokens), dim=1)
-        result[name] = round(clip.retrieval(za, zb, k=(1,), targets=queries - 10)[1].value, 4)
+        result[name] = round(retrieval(za, zb, k=(1,), targets=queries - 10)[1].value, 4)
     return result
 
 
@@ -107,7 +120,11 @@ def emoji_inputs() -> tuple[emoji.Emoji, torch.Tensor, torch.Tensor]:
     """The emoji, their features in two styles (2, N, D), and the features of their names (N, 384)."""
     icons = emoji.load(("openmoji", "twemoji"))
     pictures = [emoji.on_background(rgba) for rgba in icons.images.values()]
-    return icons, torch.stack([clip.edges_and_colours(p) for p in pictures]), text.minilm_features(icons.names["en"])
+    return (
+        icons,
+        torch.stack([encoders.edges_and_colours(p) for p in pictures]),
+        text.minilm_features(icons.names["en"]),
+    )
 
 
 def one_emoji_run(seed: int) -> dict[str, float]:
@@ -116,12 +133,15 @@ def one_emoji_run(seed: int) -> dict[str, float]:
     seen, unseen = emoji.split(icons, seed=seed)
     runs = []
     for run in range(3):
-        model, _ = recipes.train_emoji(features[:, seen], names[seen], seed=3 * seed + run)
+        model, _ = train_emoji(features[:, seen], names[seen], seed=3 * seed + run)
         with torch.no_grad():
             vectors = model["image"](features[:, unseen]), model["text"](names[unseen])
         runs.append([F.normalize(part, dim=-1) for part in vectors])
     side_by_side = [torch.cat(parts, dim=-1) for parts in zip(*runs, strict=True)]
-    image_centre, text_centre = clip.Centre(features[:, seen].mean(dim=(0, 1))), clip.Centre(names[seen].mean(dim=0))
+    image_centre, text_centre = (
+        encoders.Centre(features[:, seen].mean(dim=(0, 1))),
+        encoders.Centre(names[seen].mean(dim=0)),
+    )
     x, y = image_centre(features), text_centre(names)
     cca = space.cca(torch.cat([*x[:, seen]]), torch.cat([y[seen], y[seen]]), dim=100, regularisation=1.0)
     by_cca = (
@@ -131,7 +151,7 @@ def one_emoji_run(seed: int) -> dict[str, float]:
     result = {}
     for method, (pictures, texts) in {"clip": runs[0], "three clips": side_by_side, "cca": by_cca}.items():
         texts = F.normalize(texts, dim=1)
-        recalls = [clip.retrieval(F.normalize(style, dim=1), texts, k=(10,), resamples=1)[10] for style in pictures]
+        recalls = [retrieval(F.normalize(style, dim=1), texts, k=(10,), resamples=1)[10] for style in pictures]
         result[method] = round(sum(recall.value for recall in recalls) / len(recalls), 4)
     return result
 
@@ -144,9 +164,9 @@ def clip_numbers_and_emoji() -> tuple[dict, dict]:
     }
     runs |= {"emoji": one_emoji_run}
     settings = {
-        "numbers": "recipes.train_numbers(**options); test handwriting, captions as plain words",
+        "numbers": "train_numbers(**options); test handwriting, captions as plain words",
         "options of 90 steps": SHORT,
-        "emoji": "recipes.train_emoji on emoji.split(seed), 3 runs each; CCA dim 100, regularisation 1",
+        "emoji": "train_emoji on emoji.split(seed), 3 runs each; CCA dim 100, regularisation 1",
     }
     return runs, settings
 
@@ -170,10 +190,10 @@ DIGITS = {
 def one_digits_run(seed: int, strength: float, **options) -> dict[str, float]:
     """Lesson 05: accuracy on held-out digits of both domains, a fresh domain probe on their features, and scores of
     the target's predictions that need no label."""
-    model, _ = recipes.train_digits(strength, seed=seed, **options)
-    clean, clean_labels = recipes.held_out_digits(0)
-    photo, photo_labels = recipes.held_out_digits(strength, copies=4)
-    one, other = recipes.halves(clean_labels)
+    model, _ = train_digits(strength, seed=seed, **options)
+    clean, clean_labels = held_out_digits(0)
+    photo, photo_labels = held_out_digits(strength, copies=4)
+    one, other = halves(clean_labels)
     with torch.no_grad():
         source, target = model["features"](clean), model["features"](photo)
         logits = model["label"](target)
@@ -198,7 +218,7 @@ def digits_under_shift() -> tuple[dict, dict]:
         for strength in STRENGTHS
         for name, options in DIGITS.items()
     }
-    what = "recipes.train_digits(strength, **options), 400 steps of 64 + 64 images"
+    what = "train_digits(strength, **options), 400 steps of 64 + 64 images"
     return runs, {"what": what, "options": DIGITS}
 
 
@@ -245,25 +265,25 @@ EMOJI = {"line": STYLES, "noto": STYLES, "photographs": PHOTOGRAPHS}
 @functools.lru_cache(maxsize=2)
 def clean_numbers(seed: int) -> torch.nn.ModuleDict:
     """Where every adaptation of this seed starts: CLIP on clean numbers, 800 steps."""
-    return recipes.adapt_numbers(recipes.numbers_model(seed), recipes.numbers_batches(0.0), steps=800, seed=seed)[0]
+    return adapt_numbers(numbers_model(seed), numbers_batches(0.0), steps=800, seed=seed)[0]
 
 
 def one_across_run(
     seed: int, strength: float, *, grey: float = 0.0, on_target: bool = False, **options
 ) -> dict[str, float]:
-    """Lesson 06: what `recipes.measure_numbers` finds after one adaptation."""
-    batches = recipes.numbers_batches(strength, grey=grey, on_target=on_target)
-    model, _ = recipes.adapt_numbers(clean_numbers(seed), batches, seed=100 + seed, **options)
-    return {name: round(value, 4) for name, value in recipes.measure_numbers(model, strength).items()}
+    """Lesson 06: what `measure_numbers` finds after one adaptation."""
+    batches = numbers_batches(strength, grey=grey, on_target=on_target)
+    model, _ = adapt_numbers(clean_numbers(seed), batches, seed=100 + seed, **options)
+    return {name: round(value, 4) for name, value in measure_numbers(model, strength).items()}
 
 
 @functools.cache
 def emoji_domains() -> tuple[emoji.Emoji, dict[str, torch.Tensor], torch.Tensor]:
     """The emoji, their features in every domain, to train on and to test on, and the features of their names."""
     icons = emoji.load()
-    features = {domain: recipes.emoji_features(icons, domain) for domain in ("colour", "line", "noto")}
-    features |= {domain: recipes.emoji_features(icons, domain, copies=4) for domain in ("photographs", "clouds")}
-    features["new photographs"] = recipes.emoji_features(icons, "photographs", split="test")
+    features = {domain: emoji_features(icons, domain) for domain in ("colour", "line", "noto")}
+    features |= {domain: emoji_features(icons, domain, copies=4) for domain in ("photographs", "clouds")}
+    features["new photographs"] = emoji_features(icons, "photographs", split="test")
     return icons, features, text.minilm_features(icons.names["en"])
 
 
@@ -277,12 +297,12 @@ def one_emoji_across_run(
     if clouds:
         source = torch.cat([source, features["clouds"]])
     needed = features[target][:, seen] if options else None  # the source alone looks at no target
-    model, _ = recipes.train_emoji_across(source[:, seen], needed, names[seen], seed=seed, **options)
+    model, _ = train_emoji_across(source[:, seen], needed, names[seen], seed=seed, **options)
     asked = {
         "source": features["colour"],
         "target": features["new photographs" if target == "photographs" else target],
     }
-    found = recipes.measure_emoji(model, asked, names, icons.groups, seen, unseen)
+    found = measure_emoji(model, asked, names, icons.groups, seen, unseen)
     return {name: round(value, 4) for name, value in found.items()}
 
 
@@ -301,10 +321,10 @@ def across_modalities_and_domains() -> tuple[dict, dict]:
         for name, options in methods.items():
             runs[f"{target} {name}"] = functools.partial(one_emoji_across_run, target=target, **options)
     settings = {
-        "numbers": "recipes.adapt_numbers, 300 steps, from CLIP trained on clean numbers for 800",
+        "numbers": "adapt_numbers, 300 steps, from CLIP trained on clean numbers for 800",
         "map": "'strength λ': align=('dann',), coeff=λ; 0 is the source alone",
         "options": AT_6,
-        "emoji": "recipes.train_emoji_across on emoji.split(seed=0 to 4)",
+        "emoji": "train_emoji_across on emoji.split(seed=0 to 4)",
         "emoji options": PHOTOGRAPHS,
     }
     return runs, settings
@@ -343,7 +363,7 @@ def digits_table_on_stand_ins() -> tuple[dict, dict]:
     return paper.measurements(paper.ROWS, "cpu", stand_ins=True), {"what": what} | paper.SIZES["cpu"]
 
 
-# Each lesson's measurements by name, functions of a seed that report.run_seeds can send to other processes; and the
+# Each lesson's measurements by name, functions of a seed that run_seeds can send to other processes; and the
 # settings that the file keeps beside their numbers.
 LESSONS = {
     "02_infonce": infonce,
@@ -359,7 +379,7 @@ def main(lessons: list[str]) -> None:
     for lesson in lessons or LESSONS:
         runs, settings = LESSONS[lesson]()
         path = FOLDER / f"{lesson}.json"
-        report.run_seeds(runs, SEEDS, file=path, settings=settings, processes=2)
+        run_seeds(runs, SEEDS, file=path, settings=settings, processes=2)
         print(f"{path.relative_to(FOLDER.parent.parent)} is complete")
 
 

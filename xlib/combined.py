@@ -1,16 +1,12 @@
 """Contrast across modalities, and align across domains: InfoNCE with an adversarial term, or MMD, or both."""
 
-import copy
-from collections.abc import Callable
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from xlib import _validate, training
+from xlib import _validate
 from xlib.contrastive import info_nce
-from xlib.dann import SOURCE, TARGET, dann_coeff, domain_loss, grad_reverse, information_maximisation
+from xlib.dann import SOURCE, TARGET, domain_loss
 from xlib.mmd import mmd2
 
 
@@ -24,7 +20,7 @@ def combined_loss(
     features: Tensor | None = None,
     mmd_coeff: float = 1.0,
 ) -> dict[str, Tensor]:
-    """The terms of one training step, by name; their sum is what `training.fit` minimises.
+    """The terms of one training step, by name; their sum is what `course.training.fit` minimises.
 
         contrastive  InfoNCE(za, zb), both directions                       pairs: source images and their captions
         domain       the domain head's loss, with weight 1                  where domain_logits are given
@@ -126,108 +122,3 @@ def self_training_loss(plain: Tensor, changed: Tensor, *, threshold: float = 0.9
     wide = torch.promote_types(plain.dtype, torch.float32)
     sure, guess = plain.detach().to(wide).softmax(dim=1).max(dim=1)
     return (F.cross_entropy(changed.to(wide), guess, reduction="none") * (sure >= threshold)).mean()
-
-
-class Batches(NamedTuple):
-    """What `adapt` draws in each step; both functions take a generator.
-
-    source: images (n, ...) and what the text tower takes, for as many captions, no caption twice.
-    target: pictures (m, ...) without captions, as they are and changed by augmentation.
-    """
-
-    source: Callable[[torch.Generator], tuple[Tensor, Tensor]]
-    target: Callable[[torch.Generator], tuple[Tensor, Tensor]]
-
-
-def adapt(
-    start: nn.ModuleDict,
-    batches: Batches,
-    *,
-    steps: int,
-    rate: float,
-    decay: float,
-    align: tuple[str, ...] = (),
-    between: str = "domains",
-    coeff: float = 0.3,
-    information: float = 0.0,
-    guesses: float = 0.0,
-    classes: Tensor | None = None,
-    seed: int = 0,
-    title: str = "adapting",
-) -> tuple[nn.ModuleDict, training.Run]:
-    """Train a copy of a CLIP on captioned source images, and on target images that have no captions.
-
-    Both go through the image tower in one batch. Every term but the contrastive one is raised from 0 by `dann_coeff`.
-
-    Args:
-        start: parts "features" (images to (n, f)), "image" (features to embeddings), "text", "scale"; not changed.
-        batches: see `Batches`; the target is drawn only where a term needs it.
-        steps, rate, decay: of AdamW, with one cycle of the learning rate.
-        align: any of "dann" and "mmd".
-        between: "domains", whose features are brought together; or "modalities", the embeddings of images and texts.
-        coeff: λ of the reversal. MMD has weight 1.
-        information: weight of `information_maximisation` of the target's captions.
-        guesses: weight of `self_training_loss`.
-        classes: what the text tower takes for the captions to guess among. None: those of the batch.
-        seed: of the batches and of the domain head.
-
-    Returns the adapted model, in evaluation mode, and its Run.
-    Raises ValueError for an unknown name in align or between; whatever the terms raise.
-    """
-    for name in align:
-        _validate.choice("align", name, ("dann", "mmd"))
-    _validate.choice("between", between, ("domains", "modalities"))
-    torch.manual_seed(seed)
-    model = copy.deepcopy(start)
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
-    with torch.no_grad():
-        model.eval()
-        features = model["features"](batches.source(torch.Generator(device).manual_seed(seed))[0])
-        width = (model["image"](features) if between == "modalities" else features).shape[1]
-    model["domain"] = nn.Sequential(nn.Linear(width, 100), nn.ReLU(), nn.Linear(100, 2)).to(device)
-    needs_target = bool((align and between == "domains") or information or guesses)
-
-    def loss(step: int) -> dict[str, Tensor]:
-        ramp = dann_coeff(step / steps)
-        images, words = batches.source(generator)
-        n = len(images)
-        if needs_target:
-            plain, changed = batches.target(generator)
-            images = torch.cat([images, changed])
-        features = model["features"](images)
-        za, zb = F.normalize(model["image"](features), dim=1), F.normalize(model["text"](words), dim=1)
-        both = torch.cat([za[:n], zb]) if between == "modalities" else features
-        side = (torch.arange(len(both), device=device) >= n).long()
-        terms = combined_loss(
-            za[:n],
-            zb,
-            model["domain"](grad_reverse(both, ramp * coeff)) if "dann" in align else None,
-            side if align else None,
-            logit_scale=model["scale"](),
-            features=both if "mmd" in align else None,
-            mmd_coeff=ramp,
-        )
-        if information or guesses:
-            captions = zb if classes is None else F.normalize(model["text"](classes), dim=1)
-            logits = compared(za[n:], captions)
-        if information:
-            terms["information"] = -ramp * information * information_maximisation(logits)
-        if guesses:
-            terms["guesses"] = ramp * guesses * self_training_loss(guess(plain, captions), logits)
-        return terms
-
-    @torch.no_grad()
-    def guess(images: Tensor, captions: Tensor) -> Tensor:
-        model.eval()
-        z = F.normalize(model["image"](model["features"](images)), dim=1)
-        model.train()
-        return compared(z, captions)
-
-    def compared(z: Tensor, captions: Tensor) -> Tensor:
-        with torch.autocast(device.type, enabled=False):  # in 16 bits a logit near 100 is a multiple of one half
-            return model["scale"]().detach() * z.float() @ captions.float().T
-
-    return model, training.fit_one_cycle(
-        model, loss, steps=steps, rate=rate, decay=decay, generator=generator, title=title
-    )

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from measured import against, answer, fresh, measure, table, threads
 
-from xlib import clip, contrastive, recipes
+from xlib import contrastive, encoders
 from xlib.data import numbers
+from xlib.experiments.numbers import VOCABULARY
 from xlib.scale import cached_backward, info_nce_tiled, siglip_tiled
 
 N = 8192
@@ -57,12 +58,12 @@ def of_a_step(batch, chunk):
     """A training step of lesson 03's CLIP; chunk 0: at once. Captions repeat in a batch of 4,096, which no training
     should allow; time and memory do not mind."""
     torch.manual_seed(0)
-    image, text = clip.ImageEncoder((16, 32)), clip.TextEncoder(len(recipes.VOCABULARY))
+    image, text = encoders.ImageEncoder((16, 32)), encoders.TextEncoder(len(VOCABULARY))
     image.eval(), text.eval()  # no dropout, so that both ways give one gradient
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randint(10, 100, (batch,), generator=generator)
     pictures = numbers.load("train").draw(chosen, generator=generator)
-    tokens = recipes.VOCABULARY([numbers.caption(number) for number in chosen.tolist()])
+    tokens = VOCABULARY([numbers.caption(number) for number in chosen.tolist()])
 
     def whole(za, zb):
         return info_nce_tiled(F.normalize(za, dim=1), F.normalize(zb, dim=1), logit_scale=1 / 0.07)

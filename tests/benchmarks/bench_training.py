@@ -28,9 +28,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
 from torchvision.transforms import v2
 
-from xlib import clip, recipes, runtime, training
+from xlib import encoders
 from xlib.contrastive import LogitScale, info_nce
+from xlib.course import runtime, training
 from xlib.data import digits, emoji, numbers, text
+from xlib.experiments.numbers import TEMPLATES, VOCABULARY, in_words, train_numbers
 
 STEPS, WARM_UP, SECONDS = 120, 10, 2.0  # a contender that is slow stops early, some seconds after its warm-up
 SIZES = {"numbers": 78, "emoji": 128}
@@ -53,8 +55,8 @@ def emoji_model(names):
     torch.manual_seed(0)
     return nn.ModuleDict(
         {
-            "image": clip.ImageEncoder((32, 32), channels=(32, 64, 64, 64), embed_dim=128),
-            "text": nn.Sequential(clip.Centre(names.mean(dim=0)), nn.Dropout(0.2), nn.Linear(384, 128)),
+            "image": encoders.ImageEncoder((32, 32), channels=(32, 64, 64, 64), embed_dim=128),
+            "text": nn.Sequential(encoders.Centre(names.mean(dim=0)), nn.Dropout(0.2), nn.Linear(384, 128)),
             "scale": LogitScale(),
         }
     )
@@ -66,7 +68,7 @@ def emoji_batch(pictures, stripes, generator):
     icons = pictures[torch.randint(len(pictures), chosen.shape, generator=generator), chosen]
     under = digits.random_patches(stripes, len(chosen), height=32, width=32, generator=generator)
     images = torch.lerp(under, icons[:, :3], icons[:, 3:])
-    return chosen, clip.random_affine(images, generator=generator)
+    return chosen, encoders.random_affine(images, generator=generator)
 
 
 def contrast(model, images, words):
@@ -82,7 +84,7 @@ def train_ours(name):
         return torch.zeros(1)
 
     if name == "numbers":
-        _, run = recipes.train_numbers(steps=STEPS, snapshot=stamp, every=WARM_UP)
+        _, run = train_numbers(steps=STEPS, snapshot=stamp, every=WARM_UP)
     else:
         (pictures, names), stripes = emoji_tables(), digits.photo_stripes("train")
         model, generator = emoji_model(names), torch.Generator().manual_seed(0)
@@ -104,7 +106,7 @@ def draw_ours(name):
         pictures, seen = numbers.load("train"), torch.tensor(numbers.SEEN)
 
         def draw():
-            return clip.random_affine(pictures.draw(seen, generator=generator), generator=generator)
+            return encoders.random_affine(pictures.draw(seen, generator=generator), generator=generator)
     else:
         (pictures, _), stripes = emoji_tables(), digits.photo_stripes("train")
 
@@ -155,8 +157,8 @@ class NumberPictures(Pictures):
         picture = Image.new("RGB", (32, 16))
         for place, digit in enumerate(divmod(number, 10)):
             picture.paste(random.choice(self.scans[digit]), (16 * place, 0))
-        caption = recipes.in_words(number, random.choice(recipes.TEMPLATES))
-        return {"images": self.move(picture), "words": recipes.VOCABULARY([caption])[0]}
+        caption = in_words(number, random.choice(TEMPLATES))
+        return {"images": self.move(picture), "words": VOCABULARY([caption])[0]}
 
     @staticmethod
     def collate(items):
@@ -194,7 +196,7 @@ class Contrast(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         if name == "numbers":
-            image, words = clip.ImageEncoder((16, 32)), clip.TextEncoder(len(recipes.VOCABULARY))
+            image, words = encoders.ImageEncoder((16, 32)), encoders.TextEncoder(len(VOCABULARY))
             self.parts = nn.ModuleDict({"image": image, "text": words, "scale": LogitScale()})
         else:
             self.parts = emoji_model(dataset.names)
@@ -371,11 +373,11 @@ def table(name, every, few):
     if can_bf16():
         rows[f"xlib, {every} threads, XLIB_BF16=1"] = fresh("xlib", name, 0, every, XLIB_BF16="1")
     loops = {how: fresh("loop", name, *how) for how in ((0, every), (0, few), (every, few))}
-    rows |= {f"loop over a DataLoader, {in_words(*how)}": found for how, found in loops.items()}
+    rows |= {f"loop over a DataLoader, {described(*how)}": found for how, found in loops.items()}
     best = max(loops, key=lambda how: loops[how]["rate"])
     for other, package in NEEDS.items():
         if importlib.util.find_spec(package):
-            rows[f"{other}, {in_words(*best)}"] = fresh(other, name, *best)
+            rows[f"{other}, {described(*best)}"] = fresh(other, name, *best)
         else:
             print(f"{other} is left out: {package} is not installed")
     heads = f"xlib on {few} is faster by | xlib on {every} is"
@@ -390,7 +392,7 @@ def table(name, every, few):
     print(f"nothing it would be {1 / (1 - share):.1f} times as fast. The rest is the model's arithmetic.")
 
 
-def in_words(workers, threads):
+def described(workers, threads):
     return f"{workers} workers, {threads} thread{'s' if threads > 1 else ''}"
 
 

@@ -19,7 +19,7 @@ HOSTILE = """</script><img src="data:," onerror="window.hacked=1">"""
 # captions hold it; where there are none, as what is not a number.
 DATA = f"""
 import numpy as np
-from xlib.explore import ExplorerModel, Explorer, explore
+from xlib.explore import Explorer, ExplorerModel, explore
 rng = np.random.default_rng(0)
 n, classes = 60, ["animals", "food", "tools"]
 captions = [f"thing {{i}}" for i in range(n)]

@@ -12,9 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from xlib import runtime
 from xlib._validate import number
-from xlib.explore.view import HERE, PALETTE
+from xlib.explore.view import HERE, PALETTE, show_widgets
 
 STYLE = {"axes.prop_cycle": f"cycler('color', {PALETTE})", "axes.spines.top": False, "axes.spines.right": False}
 
@@ -32,7 +31,7 @@ class Panel(widgets.VBox):
     """What `panel` returns. `alt_text` is what `draw` said about the picture shown."""
 
     def __init__(self, model, draw, controls, handles, title):
-        runtime.show_widgets()
+        show_widgets()
         row = widgets.Box([_slider(model, *item) for item in controls.items()], layout={"flex_flow": "row wrap"})
         self.model, self.picture, self._draw, self._handles = model, _Picture(), draw, handles
         self._held, self._layout, self._kept = False, [], False

@@ -1,8 +1,10 @@
 """The notebook widget: an `ExplorerModel` with a face (map.js, view.js), and a still picture in the same output."""
 
 import base64
+import importlib
 import io
 import math
+import sys
 from pathlib import Path
 
 import anywidget
@@ -10,7 +12,6 @@ import numpy as np
 import traitlets as T
 from PIL import Image
 
-from xlib import runtime
 from xlib.explore import page, static
 from xlib.explore.model import ExplorerModel
 
@@ -19,6 +20,12 @@ PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 # Set here, by the front end, or on the model. In this order: what a choice resets stands behind it.
 CHOSEN = ("typed", "axis", "projection", "compare", "step", "hover", "selected", "query", "among")
 ANSWERS = ("neighbours", "ranks", "note", "warning", "alt_text")  # made by the model
+
+
+def show_widgets() -> None:
+    """On Colab, let widgets be shown that Colab does not know itself; elsewhere there is nothing to do."""
+    if "google.colab" in sys.modules:
+        importlib.import_module("google.colab.output").enable_custom_widget_manager()
 
 
 class Explorer(anywidget.AnyWidget):
@@ -54,7 +61,7 @@ class Explorer(anywidget.AnyWidget):
     landed = T.Dict().tag(sync=True)  # where the typed text lies on each map
 
     def __init__(self, model: ExplorerModel):
-        runtime.show_widgets()
+        show_widgets()
         self.model, self._drawn = model, {}
         names = CHOSEN + ANSWERS
         super().__init__(**_payload(model), **{name: getattr(model, name) for name in names})

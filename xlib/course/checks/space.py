@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from xlib.checks.engine import Result, check, unit_rows
+from xlib.course.checks.engine import Result, check, unit_rows
 
 unit = partial(normalize, dim=1)
 

@@ -19,8 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xlib import _validate, dann, mmd, report, runtime, training
-from xlib.data import cache, digits, full
+from xlib import _validate, dann, mmd
+from xlib.course import report, runtime, training
+from xlib.course.seeds import run_seeds
+from xlib.data import cache, digits
+from xlib.online import full
 
 ROWS = ("MNIST → MNIST-M", "SVHN → MNIST")
 METHODS = ("source only", "DANN", "MMD", "CORAL", "trained on target")
@@ -191,7 +194,7 @@ def one_run(seed: int, *, row: str, method: str, size: str, stand_ins: bool) -> 
 def run(
     *, rows: Iterable[str] = ROWS, seeds: Iterable[int] = range(5), size: str | None = None, stand_ins: bool = False
 ) -> dict[str, list[dict[str, float]]]:
-    """Every method on these rows with these seeds: "row: method" to one dictionary a seed, as `report.run_seeds`.
+    """Every method on these rows with these seeds: "row: method" to one dictionary a seed, as `run_seeds`.
 
     size: of SIZES; None for the present budget's. What is finished is kept in xlib's cache, so that a run that was
     stopped goes on. On a GPU one training at a time, on a CPU one a core.
@@ -201,7 +204,7 @@ def run(
     for row in rows:
         load(row, size, stand_ins=stand_ins)  # fetched here, and not in the processes that train
     name = f"{size}-{'stand-ins' if stand_ins else 'full'}"
-    return report.run_seeds(
+    return run_seeds(
         measurements(rows, size, stand_ins),
         seeds,
         file=cache.folder() / "paper" / f"{name}.json",

@@ -1,132 +1,23 @@
-"""Claims: what a lesson says, as something that can fail. Runs over several seeds. And pictures and tables, readable
-by everyone."""
+"""One measurement with several seeds: in parallel processes, and kept as it is done."""
 
 import contextlib
 import functools
-import io
 import json
 import math
 import multiprocessing
 import os
 import platform
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import torch
-from IPython.display import Image, display
-from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
-from xlib import _validate, runtime
+from xlib import _validate
 from xlib._files import written_whole
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-
-
-class ClaimFailed(AssertionError):
-    """A lesson said something that its own run does not show."""
-
-
-def claim(
-    sentence: str,
-    value: float | torch.Tensor,
-    *,
-    above: float | None = None,
-    below: float | None = None,
-) -> None:
-    """Print the sentence with its measured value, and raise unless above < value < below.
-
-    Args:
-        sentence: what the lesson claims, as a sentence that is true or false.
-        value: the measured number, of this run; a float or a tensor with one element.
-        above, below: the open interval that the number must lie in; at least one of the two.
-
-    Raises:
-        ClaimFailed: the number is outside the interval, or NaN. Under XLIB_BUDGET=smoke, where training is cut to
-            a few steps, this is printed and not raised.
-        ValueError: no interval was given, or it is empty; value has more than one element.
-    """
-    if above is None and below is None:
-        raise ValueError("claim needs above=, below= or both: a claim that cannot fail is not a claim")
-    low, high = (-math.inf if above is None else above), (math.inf if below is None else below)
-    if not low < high:
-        raise ValueError(f"above must be less than below, got above={above} and below={below}")
-    if isinstance(value, torch.Tensor) and value.numel() != 1:
-        raise ValueError(f"value must be one number, got shape {tuple(value.shape)}")
-    number = float(value.detach() if isinstance(value, torch.Tensor) else value)
-    wanted = " and ".join(
-        text for text, limit in ((f"above {above}", above), (f"below {below}", below)) if limit is not None
-    )
-    holds = low < number < high
-    line = f"{'✓' if holds else '✗'} {sentence}: {number:.4g} ({wanted})"
-    if holds or runtime.budget() == "smoke":
-        print(line)
-    else:
-        raise ClaimFailed(line)
-
-
-def interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, float, float]:
-    """Mean and Student's t interval over independent runs, as (mean, low, high).
-
-    With five seeds this is wide, and honestly so. It takes the runs as draws from one normal distribution.
-
-    Raises:
-        ValueError: fewer than two values, a value that is not finite, or level outside (0, 1).
-    """
-    from scipy import stats
-
-    x = torch.as_tensor(values, dtype=torch.float64)
-    if x.ndim != 1 or len(x) < 2:
-        raise ValueError(f"values must be at least two numbers, one a run, got shape {tuple(x.shape)}")
-    if not torch.isfinite(x).all():
-        raise ValueError(f"values must be finite, got {x.tolist()}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
-    half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std() / math.sqrt(len(x)))
-    mean = float(x.mean())
-    return mean, mean - half, mean + half
-
-
-def show(figure: Figure, alt: str) -> None:
-    """Display a matplotlib figure with alt text: what a reader who cannot see it should learn, with numbers."""
-    if not alt.strip():
-        raise ValueError("alt must say what the picture shows, got an empty text")
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=144, bbox_inches="tight", facecolor="white")
-    display(Image(png.getvalue(), format="png", alt=alt, width=int(figure.get_figwidth() * 100)))
-
-
-def table(rows: Sequence[dict]) -> None:
-    """Print dictionaries with the same keys as an aligned table, numbers to three decimals."""
-    text = [{key: f"{v:.3f}" if isinstance(v, float) else str(v) for key, v in row.items()} for row in rows]
-    widths = {key: max(len(key), *(len(row[key]) for row in text)) for key in text[0]}
-    for row in ({key: key for key in widths}, {key: "-" * width for key, width in widths.items()}, *text):
-        print("  ".join(row[key].ljust(width) for key, width in widths.items()).rstrip())
-
-
-def lesson_file(name: str) -> Path:
-    """A file that lies beside the lessons: in a clone, or where an install without one puts it.
-
-    Raises FileNotFoundError naming the places looked at.
-    """
-    places = [Path(__file__).resolve().parents[1] / "notebooks" / name, Path(sys.prefix) / "share" / "xlib" / name]
-    for place in places:
-        if place.exists():
-            return place
-    raise FileNotFoundError(f"there is no {name} at {' or '.join(map(str, places))}")
-
-
-def stored(lesson: str) -> dict:
-    """What `make results` measured for a lesson, over several seeds: notebooks/results/<lesson>.json.
-
-    Raises FileNotFoundError naming the places looked at.
-    """
-    try:
-        return json.loads(lesson_file(f"results/{lesson}.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"lesson {lesson!r} has no results ({error}); try `make results`") from None
 
 
 def run_seeds(

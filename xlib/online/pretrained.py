@@ -16,13 +16,16 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from xlib import _validate, runtime, training
-from xlib.clip import CLIPModel, Recall, bootstrap, retrieval
+from xlib import _validate
+from xlib.clip import CLIPModel
 from xlib.contrastive import info_nce
-from xlib.data import cache, hub
-from xlib.data.captions import Captioned
-from xlib.data.download import fetch
+from xlib.course import runtime, training
+from xlib.data import cache
 from xlib.data.text import quiet
+from xlib.online import hub
+from xlib.online.captions import Captioned
+from xlib.online.download import fetch
+from xlib.retrieval import Recall, bootstrap, retrieval
 
 _CLIP = {
     "repository": "openai/clip-vit-base-patch32",

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from xlib import runtime
 from xlib._files import written_whole
+from xlib.course import runtime
 
 
 @dataclass
@@ -153,7 +153,7 @@ def fit_one_cycle(model: nn.Module, loss: Callable, *, steps: int, rate: float, 
         {"params": [p for p in parameters if p.ndim > 0], "weight_decay": decay},
         {"params": [p for p in parameters if p.ndim == 0], "weight_decay": 0.0},
     ]
-    # All parameters in one call, in place of some ten calls for each: 3 to 9% off the time of the recipes' steps.
+    # All parameters in one call, in place of some ten calls for each: 3 to 9% off the time of the experiments' steps.
     fused = parameters[0].device.type in ("cpu", "cuda", "mps")
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=fused)
     total = max(steps, 2)

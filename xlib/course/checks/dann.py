@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from xlib.checks.engine import Result, check, unit_rows
+from xlib.course.checks.engine import Result, check, unit_rows
 
 
 def feature_gradient(answer: Callable) -> Result:

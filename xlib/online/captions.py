@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from xlib import _validate
-from xlib.data import hub
-from xlib.data.download import Unavailable
+from xlib.online import hub
+from xlib.online.download import Unavailable
 
 _FLICKR8K = {
     "train": (

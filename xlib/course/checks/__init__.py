@@ -6,14 +6,14 @@ the lesson; the cases to compare on; and known mistakes, as functions. Whoever m
 mistake's numbers, and so the check can name it. One module a lesson, named like the part of xlib that it is about.
 """
 
-from xlib.checks.clip import clip_loss, fixed_loss, recall_at_k, zero_shot_classifier
-from xlib.checks.combined import fixed_combined, gap_closed, mean_gap_and_recall, pick, self_training_loss
-from xlib.checks.contrastive import effective_negatives, gradient_za, masked_loss, mended_loss, siglip_loss
-from xlib.checks.dann import a_distance, feature_gradient, fixed_domain_loss, least_error
-from xlib.checks.engine import Result
-from xlib.checks.mmd import expected_biased, fixed_p_value, mmd_unbiased, push_and_pull
-from xlib.checks.scale import cached_gradient, largest_batch, own_gradient, row_log_sums
-from xlib.checks.space import cosines_without_gap, fixed_similarity, kept_neighbours, uniformity_gradient
+from xlib.course.checks.clip import clip_loss, fixed_loss, recall_at_k, zero_shot_classifier
+from xlib.course.checks.combined import fixed_combined, gap_closed, mean_gap_and_recall, pick, self_training_loss
+from xlib.course.checks.contrastive import effective_negatives, gradient_za, masked_loss, mended_loss, siglip_loss
+from xlib.course.checks.dann import a_distance, feature_gradient, fixed_domain_loss, least_error
+from xlib.course.checks.engine import Result
+from xlib.course.checks.mmd import expected_biased, fixed_p_value, mmd_unbiased, push_and_pull
+from xlib.course.checks.scale import cached_gradient, largest_batch, own_gradient, row_log_sums
+from xlib.course.checks.space import cosines_without_gap, fixed_similarity, kept_neighbours, uniformity_gradient
 
 __all__ = [
     "Result",

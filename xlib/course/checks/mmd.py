@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from xlib.checks.engine import Result, check
+from xlib.course.checks.engine import Result, check
 
 
 def _sample(n: int, d: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:

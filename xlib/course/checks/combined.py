@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, tensor
 from torch.nn.functional import normalize
 
-from xlib.checks.engine import Result, check, unit_rows
+from xlib.course.checks.engine import Result, check, unit_rows
 
 WIDE, HALF = torch.float64, "A step leaves float64"
 

@@ -12,7 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import normalize
 from torch.overrides import TorchFunctionMode
 
-from xlib.checks.engine import Result, check, unit_rows
+from xlib.course.checks.engine import Result, check, unit_rows
 
 WIDE = torch.float64
 

@@ -22,9 +22,9 @@ from tqdm.auto import tqdm
 
 from xlib import _validate
 from xlib.data import cache
-from xlib.data.captions import Captioned, coco, flickr8k
 from xlib.data.digits import SPLITS, random_patches
-from xlib.data.download import Unavailable, fetch
+from xlib.online.captions import Captioned, coco, flickr8k
+from xlib.online.download import Unavailable, fetch
 
 __all__ = ["Captioned", "Unavailable", "coco", "flickr8k", "mnist", "mnist_m", "photographs", "svhn", "usps"]
 

@@ -1,6 +1,6 @@
 """Files of the model hub, at one commit: looked for on this machine first, else fetched and checked.
 
-Downloads go through `xlib.data.download`, not the hub's own library, which keeps nothing of a file that it could not
+Downloads go through `online.download`, not the hub's own library, which keeps nothing of a file that it could not
 finish (huggingface_hub 2.4), and waits for a silent server for up to seven minutes. No account or token is used.
 """
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from xlib._files import written_whole
 from xlib.data import cache
-from xlib.data.download import Unavailable, fetch, matches, offline, timeout
+from xlib.online.download import Unavailable, fetch, matches, offline, timeout
 
 
 def snapshot(repository: str, *, revision: str, files: Mapping[str, str], kind: str = "model") -> Path:

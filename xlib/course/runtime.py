@@ -7,7 +7,6 @@ import importlib.util
 import os
 import platform
 import random
-import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -76,7 +75,7 @@ def by_budget(cpu, *, gpu):
 def autocast(device: torch.device) -> contextlib.AbstractContextManager:
     """Mixed precision where it pays: bfloat16 on CUDA devices that have it, plain float32 elsewhere.
 
-    XLIB_BF16=1 asks for it on a CPU as well, where that has instructions for it (AVX512-BF16): the recipes then train
+    XLIB_BF16=1 asks for it on a CPU as well, where that has instructions for it (AVX512-BF16): experiments then train
     11 to 22% faster, and to somewhat other models: not all of the stored results come out as closely again.
     """
     fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -135,12 +134,6 @@ def is_first_process() -> bool:
     return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
 
 
-def show_widgets() -> None:
-    """On Colab, let widgets be shown that Colab does not know itself; elsewhere there is nothing to do."""
-    if "google.colab" in sys.modules:
-        importlib.import_module("google.colab.output").enable_custom_widget_manager()
-
-
 def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str = "") -> torch.device:
     """Seed everything, make tiny numbers cheap, say what the lesson runs on and how large, and return the device.
 
@@ -151,6 +144,8 @@ def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str
     left to the browser and to whatever else runs: a small network has little for them to do, and
     threads that wait for each other on a busy machine make its training several times slower.
     """
+    from xlib.explore.view import show_widgets  # here, since other users of this module need no widget
+
     show_widgets()
     seed_everything(seed)
     torch.set_flush_denormal(True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
-from xlib.checks.engine import Result, check, unit_rows
+from xlib.course.checks.engine import Result, check, unit_rows
 
 WIDE, LN2 = torch.float64, math.log(2)
 

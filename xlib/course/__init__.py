@@ -1,0 +1,1 @@
+"""The classroom: what serves the lessons and teaches nothing itself."""

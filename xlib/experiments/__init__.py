@@ -1,0 +1,1 @@
+"""What the lessons train and measure, for repeated runs; the lessons show each training loop once."""

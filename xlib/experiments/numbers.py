@@ -1,0 +1,189 @@
+"""Captioned numbers: a CLIP trained from nothing, one that adapts to photographs, how both are measured."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xlib import dann, encoders, space
+from xlib.clip import zero_shot_weights
+from xlib.contrastive import LogitScale, info_nce
+from xlib.course import training
+from xlib.course.runtime import to_device
+from xlib.data import numbers
+from xlib.experiments.adapt import Batches, adapt
+from xlib.retrieval import retrieval
+
+TEMPLATES = ("{}", "the number {}", "a photo of {}", "{} written by hand", "数字{}", "手写的{}")
+
+
+def in_words(number: int, template: str) -> str:
+    """A number's caption: in Chinese where the template is Chinese."""
+    language = "zh" if any(character >= "\u4e00" for character in template) else "en"
+    return template.format(numbers.caption(number, language=language))
+
+
+VOCABULARY = encoders.Vocabulary([in_words(number, template) for number in numbers.NUMBERS for template in TEMPLATES])
+
+
+def train_numbers(
+    *,
+    seed: int = 0,
+    steps: int = 600,
+    batch: int = 78,
+    width: int = 1,
+    temperature: float | None = None,
+    device: torch.device | str = "cpu",
+    snapshot: Callable[[nn.ModuleDict], Tensor] | None = None,
+    every: int = 60,
+) -> tuple[nn.ModuleDict, training.Run]:
+    """CLIP on captioned numbers: pictures from training handwriting, captions of seen numbers alone.
+
+    seed, steps, batch: batches hold different numbers, so at most the 78 of `numbers.SEEN`. width: how many times as
+    many channels and states as usual. temperature: fixed at this value; None learns it, from 0.07. snapshot: takes
+    the model, see `training.fit`.
+
+    Returns the model, with parts "image", "text" and "scale", in evaluation mode on `device`, and its Run.
+    """
+    torch.manual_seed(seed)
+    model = nn.ModuleDict(
+        {
+            "image": encoders.ImageEncoder((16, 32), channels=(32 * width, 64 * width, 64 * width)),
+            "text": encoders.TextEncoder(len(VOCABULARY), width=128 * width),
+            "scale": LogitScale() if temperature is None else LogitScale(init=1 / temperature),
+        }
+    ).to(device)
+    model["scale"].requires_grad_(temperature is None)
+    pictures = numbers.load("train").to(device)
+    seen = torch.tensor(numbers.SEEN, device=device)
+    captions = [[in_words(number, template) for template in TEMPLATES] for number in numbers.NUMBERS]
+    tokens = VOCABULARY([text for row in captions for text in row]).view(90, len(TEMPLATES), -1)
+    tokens = to_device(tokens, device)
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def loss(step: int) -> Tensor:
+        chosen = seen[torch.randperm(len(seen), generator=generator, device=device)[:batch]]  # no caption twice
+        images = encoders.random_affine(pictures.draw(chosen, generator=generator), generator=generator)
+        wording = torch.randint(len(TEMPLATES), (len(chosen),), generator=generator, device=device)
+        za = F.normalize(model["image"](images), dim=1)
+        zb = F.normalize(model["text"](tokens[chosen - 10, wording]), dim=1)
+        return info_nce(za, zb, logit_scale=model["scale"]())
+
+    return model, training.fit_one_cycle(
+        model,
+        loss,
+        steps=steps,
+        rate=3e-3,
+        decay=0.01,
+        generator=generator,
+        snapshot=None if snapshot is None else lambda: snapshot(model),
+        every=every,
+        title="CLIP on numbers",
+    )
+
+
+def numbers_model(seed: int) -> nn.ModuleDict:
+    """A CLIP for 16×32 images with features to align: "features" (N, 192), "image" (features to (N, 64)), "text",
+    "scale". LayerNorm keeps the features' lengths alike, so that they cannot flee from a domain head without end."""
+    torch.manual_seed(seed)
+    encoder = encoders.ImageEncoder((16, 32), channels=(24, 48, 48), embed_dim=192)
+    return nn.ModuleDict(
+        {
+            "features": nn.Sequential(encoder, nn.LayerNorm(192), nn.ReLU()),
+            "image": nn.Linear(192, 64),
+            "text": encoders.TextEncoder(len(VOCABULARY)),
+            "scale": LogitScale(),
+        }
+    )
+
+
+def numbers_batches(
+    strength: float, *, grey: float = 0.0, on_target: bool = False, device: torch.device | str = "cpu"
+) -> Batches:
+    """Captioned numbers, clean with captions → on photographs without. In each step all 78 of `numbers.SEEN`, with
+    any two scans of their digits and in any wording of TEMPLATES; in the target 78 of them at random.
+
+    strength: of the photographs in the target, 0 to 1. grey: |image - u| with u from 0 to this, drawn for each image
+    of both domains, as in `train_digits`. on_target: the oracle's, with captions for pictures on photographs.
+    """
+    clean, photos = (numbers.load("train", strength=s).to(device) for s in (0.0, strength))
+    seen = torch.tensor(numbers.SEEN, device=device)
+    captions = [[in_words(number, template) for template in TEMPLATES] for number in numbers.SEEN]
+    tokens = VOCABULARY([text for row in captions for text in row]).view(len(seen), len(TEMPLATES), -1)
+    tokens = to_device(tokens, device)
+
+    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+        images = encoders.random_affine(images, generator=generator)
+        shade = grey * torch.rand(len(images), 1, 1, 1, generator=generator, device=device)
+        return (images - shade).abs()
+
+    def source(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        order = torch.randperm(len(seen), generator=generator, device=device)
+        wording = torch.randint(len(TEMPLATES), (len(seen),), generator=generator, device=device)
+        images = (photos if on_target else clean).draw(seen[order], generator=generator)
+        return change(images, generator), tokens[order, wording]
+
+    def target(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        unknown = torch.randint(len(seen), (len(seen),), generator=generator, device=device)
+        images = photos.draw(seen[unknown], generator=generator)
+        return images, change(images, generator)
+
+    return Batches(source, target)
+
+
+def adapt_numbers(
+    start: nn.ModuleDict, batches: Batches, *, steps: int = 300, **options
+) -> tuple[nn.ModuleDict, training.Run]:
+    """`adapt` of a `numbers_model` on `numbers_batches`, with the rate and decay of `train_numbers`. A first
+    training on clean numbers alone is one as well, of 800 steps."""
+    return adapt(start, batches, steps=steps, rate=3e-3, decay=0.01, **options)
+
+
+@torch.no_grad()
+def measure_numbers(model: nn.ModuleDict, strength: float, *, each: int = 20) -> dict[str, float]:
+    """Held-out handwriting, clean ("source") and on held-out photographs ("target"), `each` pictures of each number.
+
+    Returns, for both domains, R@1 among 90 captions ("... seen", "... unseen", by whether the number was trained on),
+    R@1 of a caption among 90 pictures ("... text to image"), and of the unseen numbers with four sentences a number
+    as a classifier ("... zero-shot"). "A-distance" of the features, "modality gap" of the source. And of the target's
+    predictions among the 78 captions trained on, without a label: "entropy", "information", "density".
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    number = torch.arange(10, 100).repeat_interleave(each)
+    is_seen = torch.isin(torch.arange(10, 100), torch.tensor(numbers.SEEN))
+
+    def encode(texts: list[str]) -> Tensor:
+        return model["text"](VOCABULARY(texts).to(device)).cpu()
+
+    words = [numbers.caption(number) for number in numbers.NUMBERS]
+    texts = F.normalize(encode(words), dim=1)
+    classifier = zero_shot_weights(encode, words, TEMPLATES[:4])  # the English ones
+    result, features = {}, {}
+    for domain, seed, s in (("source", 2, 0.0), ("target", 3, strength)):
+        pictures = numbers.load("test", strength=s).draw(number, generator=torch.Generator().manual_seed(seed))
+        features[domain] = torch.cat([model["features"](part).cpu() for part in pictures.to(device).split(500)])
+        za = F.normalize(model["image"](features[domain].to(device)).cpu(), dim=1)
+        images = za.view(90, each, -1)
+        for name, chosen in (("seen", is_seen), ("unseen", ~is_seen)):
+            result[f"{domain} {name}"] = _recall(
+                images[chosen].flatten(0, 1), texts, chosen.nonzero().repeat_interleave(each)
+            )
+        found = [_recall(texts, images[:, i], torch.arange(90)) for i in range(each)]
+        result[f"{domain} text to image"] = sum(found) / each
+        unseen = (~is_seen).nonzero().repeat_interleave(each)
+        result[f"{domain} zero-shot"] = _recall(images[~is_seen].flatten(0, 1), classifier, unseen)
+        if domain == "source":
+            result["modality gap"] = space.modality_gap(za, texts).size.item()
+    logits = model["scale"]().cpu() * images[is_seen].flatten(0, 1) @ texts[is_seen].T
+    result["entropy"] = dann.entropy(logits).item()
+    result["information"] = dann.information_maximisation(logits).item()
+    result["density"] = dann.soft_neighbourhood_density(logits).item()
+    some = torch.arange(0, len(number), 4)
+    result["A-distance"] = dann.proxy_a_distance(features["source"][some], features["target"][some + 2])
+    return result
+
+
+def _recall(queries: Tensor, gallery: Tensor, targets: Tensor, *, k: int = 1) -> float:
+    return retrieval(queries, gallery, k=(k,), targets=targets.flatten(), resamples=1)[k].value

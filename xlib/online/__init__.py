@@ -1,0 +1,1 @@
+"""What needs a network or a hub, and says so in one sentence where there is none."""
