@@ -140,13 +140,13 @@ def fit(
     return run
 
 
-def fit_one_cycle(model: nn.Module, loss: Callable, *, steps: int, rate: float, decay: float, **options) -> Run:
-    """`fit` with AdamW, and one cycle of its learning rate: up to `rate` in a fifth of the steps, down to almost 0 in
-    the rest (Smith & Topin 2018, arXiv 1708.07120). In mixed precision where that pays, see `runtime.autocast`, and
-    compiled where XLIB_COMPILE=1 asks for it, see `runtime.compiled`.
+def one_cycle(
+    model: nn.Module, *, steps: int, rate: float, decay: float
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW, and one cycle of its learning rate: up to `rate` in a fifth of the steps, down to almost 0 in the rest
+    (Smith & Topin 2018, arXiv 1708.07120). Step both once a batch.
 
-    decay: weight decay, of all but single numbers such as a logit scale, which it would pull towards 1; a part called
-    "scale" is clamped after each step. options: the others of `fit`.
+    decay: weight decay, of all but single numbers such as a logit scale, which it would pull towards 1.
     """
     parameters = list(model.parameters())
     groups = [
@@ -158,7 +158,16 @@ def fit_one_cycle(model: nn.Module, loss: Callable, *, steps: int, rate: float, 
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=fused)
     total = max(steps, 2)
     up = max(0.2, 1.5 / total)  # a way up that ends with the first step is a division by zero in OneCycleLR
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=total, pct_start=up)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=total, pct_start=up)
+
+
+def fit_one_cycle(model: nn.Module, loss: Callable, *, steps: int, rate: float, decay: float, **options) -> Run:
+    """`fit` with `one_cycle`. In mixed precision where that pays, see `runtime.autocast`, and compiled where
+    XLIB_COMPILE=1 asks for it, see `runtime.compiled`. A part called "scale" is clamped after each step.
+
+    options: the others of `fit`.
+    """
+    optimizer, schedule = one_cycle(model, steps=steps, rate=rate, decay=decay)
     clamp = model["scale"].clamp_ if "scale" in dict(model.named_children()) else None
     with runtime.compiled(model):
         return fit(model, loss, optimizer, steps=steps, scheduler=schedule, after_step=clamp, mixed=True, **options)
