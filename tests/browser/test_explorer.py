@@ -11,6 +11,8 @@ from matplotlib import colormaps
 from matplotlib.path import Path
 from PIL import Image
 
+from xlib.explore import Explorer
+
 pytestmark = pytest.mark.browser
 
 HOSTILE = """</script><img src="data:," onerror="window.hacked=1">"""
@@ -637,66 +639,68 @@ def check_warning(view):
     view.until(lambda: not box.is_visible(), "the warning goes")
 
 
-# What is broken, and how the check notices: the function of map.js or view.js (or "" for anywhere), what is there,
-# what the mutant has instead, and what is then waited for in vain or found wrong.
+# What is broken, and how the check notices: the file and its function (or "" for anywhere), what is there, what the
+# mutant has instead, and what is then waited for in vain or found wrong.
 MUTANTS = {
-    check_step: [("onStep", "travel();", "", "the picture moves")],
-    check_hover: [("onHover", "redraw();", "", "the ring is drawn")],
+    check_step: [("view.onStep", "maps.travel();", "", "the picture moves")],
+    check_hover: [("view.onHover", "redraw();", "", "the ring is drawn")],
     check_search: [
-        ("onQuery", "redraw();", "", "what does not match fades"),
-        ("", "[...matches], query", "[...matches].slice(1), query", "the matches are selected"),
+        ("view.onQuery", "redraw();", "", "what does not match fades"),
+        ("", "[...view.matches], query", "[...view.matches].slice(1), query", "the matches are selected"),
     ],
     check_selection_from_python: [
-        ("onAnswer", "redraw();", "", "the selected item gets its ring"),
-        ("emphasised", "one() < 0 ? selected()", "one() < 0 ? data.order", "the others fade"),
+        ("view.onAnswer", "redraw();", "", "the selected item gets its ring"),
+        ("maps.emphasised", "one < 0 ? selected()", "one < 0 ? data.order", "the others fade"),
     ],
     check_clicks: [
-        ("best", "c < least", "c < least && i < 12", "the item under the mouse is hovered"),
-        ("listen", "i < 0 ? []", "i < 0 ? selected()", "a click beside all items clears"),
+        ("map.best", "c < least", "c < least && i < 12", "the item under the mouse is hovered"),
+        ("maps.listen", "i < 0 ? []", "i < 0 ? selected()", "a click beside all items clears"),
     ],
     check_lasso: [
         ("", "event.shiftKey && tool", "false && tool", "Shift and a drag select what is inside"),
-        ("listen", "[x, gesture.from[1]]", "gesture.from", "a box selects what is inside"),
-        ("listen", "...(add ? selected() : [])", "...[]", "Ctrl adds"),
+        ("maps.listen", "[x, gesture.from[1]]", "gesture.from", "a box selects what is inside"),
+        ("maps.listen", "...(add ? selected() : [])", "...[]", "Ctrl adds"),
     ],
-    check_keys: [("listen", '" ": ()', '"x": ()', "Space adds")],
+    check_keys: [("maps.listen", '" ": ()', '"x": ()', "Space adds")],
     check_zoom: [
-        ("listen", "ShiftArrowLeft: () => pan(60", "ShiftArrowLeft: () => pan(0", "keys zoom and pan"),
+        ("maps.listen", "ShiftArrowLeft: () => pan(60", "ShiftArrowLeft: () => pan(0", "keys zoom and pan"),
         ("", "Math.sqrt(look.zoom * aspect)", "Math.sqrt(aspect)", "pictures grow with the zoom"),
     ],
     check_compare_steps: [
-        ("arrange", "m === 0 ? 0 : null", "null", "the first map shows its part"),
-        ("drawMaps", "if (labels)", "if (m && look.zoom > 1) return;\nif (labels)", "the zoom is shared"),
+        ("maps.arrange", "m === 0 ? 0 : null", "null", "the first map shows its part"),
+        ("maps.drawMaps", "if (labels)", "if (m && look.zoom > 1) return;\nif (labels)", "the zoom is shared"),
     ],
-    check_compare_modality: [("arrange", 'compare === "modality"', "false", "the second map shows its part")],
-    check_compare_domains: [("arrange", "domainOf[i] === 0", "domainOf[i] === 1", "the first map shows its part")],
-    check_compare_projection: [("arrange", '["pca", "umap"][m]', '"pca"', "the second map shows its part")],
+    check_compare_modality: [("maps.arrange", 'compare === "modality"', "false", "the second map shows its part")],
+    check_compare_domains: [
+        ("maps.arrange", "domainOf[i] === 0", "domainOf[i] === 1", "the first map shows its part")
+    ],
+    check_compare_projection: [("", '["pca", "umap"][m]', '"pca"', "the second map shows its part")],
     check_projection: [
-        ("arrange", ': get("projection"))', ': "pca")', "the map is UMAP's"),
+        ("", '[m] : get("projection")', '[m] : "pca"', "the map is UMAP's"),
         ("", "set({ axis: [", "set({ unused: [", "Enter asks for the axis"),
-        ("onRefused", 'textContent = get("refused")', 'textContent = ""', "it says why not"),
+        ("controls.fillRefused", 'textContent = get("refused")', 'textContent = ""', "it says why not"),
     ],
     check_typed: [
         ("", "set({ typed: ui.typed.value.trim() })", "", "Enter places it"),
-        ("draw", "toPage(...scene.landed)", "toPage(...scene.landed.toReversed())", "a star where it lands"),
+        ("map.draw", "toPage(...scene.landed)", "toPage(...scene.landed.toReversed())", "a star where it lands"),
     ],
     check_matrix: [
-        ("drawMatrix", 'get("step") * side * side', "0", "they follow the step"),
-        ("drawMatrix", 'band(get("hover"), 2)', "{}", "a hovered item marks its row"),
+        ("matrix.drawMatrix", 'get("step") * side * side', "0", "they follow the step"),
+        ("matrix.drawMatrix", 'band(get("hover"), 2)', "{}", "a hovered item marks its row"),
         ("", "ArrowDown: () => cell(1, 0), Enter", "ArrowDown: () => cell(1, 1), Enter", "keys select both items"),
     ],
     check_table: [
-        ("onStep", "fillTable();", "", "cosines follow the step"),
-        ("onQuery", "fillTable();", "", "the search filters"),
+        ("view.onStep", "table.fill();", "", "cosines follow the step"),
+        ("view.onQuery", "table.turn(0);", "", "the search filters"),
         ("", '"focusin", "pointerover"', '"pointerover"', "the item in focus is hovered"),
     ],
-    check_save: [("save", "m * w, 0", "0, 0", "both maps are in the picture")],
+    check_save: [("maps.save", "m * w, 0", "0, 0", "both maps are in the picture")],
     check_captions_are_text: [
-        ("fillRow", "caption.textContent", "caption.innerHTML", "the panel shows the caption as it is"),
-        ("onRefused", "refused.textContent", "refused.innerHTML", "the refusal shows it as it is"),
+        ("list.fillRow", "caption.textContent", "caption.innerHTML", "the panel shows the caption as it is"),
+        ("controls.fillRefused", "refused.textContent", "refused.innerHTML", "the refusal shows it as it is"),
     ],
     check_focus: [
-        ("addMap", "tabindex: 0", "tabindex: -1", "every control is reached"),
+        ("maps.addMap", "tabindex: 0", "tabindex: -1", "every control is reached"),
         (
             "",
             "= MARKUP;",
@@ -704,7 +708,7 @@ MUTANTS = {
             "the focus is seen",
         ),
     ],
-    check_warning: [("fillPanel", "ui.warning.textContent", "ui.warning.title", "the warning is seen")],
+    check_warning: [("list.fillList", "ui.warning.textContent", "ui.warning.title", "the warning is seen")],
 }
 
 
@@ -771,9 +775,12 @@ def test_it_is_seen_and_known(view, check):
     ("check", "function", "old", "new", "fails"), BROKEN, ids=[f"{name_of(b[0])}: {b[-1]}" for b in BROKEN]
 )
 def test_a_mutant_is_noticed(opened, check, function, old, new, fails):
-    source = "".join((ROOT / "xlib" / "explore" / name).read_text() for name in ("map.js", "view.js"))
-    body = re.search(rf"function {function}\(.*?\n  }}\n", source, re.S)[0] if function else source
-    assert body.count(old) == 1
+    source = body = Explorer._esm
+    if function:
+        file, name = function.split(".")
+        text = (ROOT / "xlib" / "explore" / f"{file}.js").read_text()
+        body = re.search(rf"function {name}\(.*?\n  }}\n", text, re.S)[0]
+    assert source.count(body) == body.count(old) == 1
     root = opened.page.locator(".xlib-explorer").nth(1)
     root.evaluate("(root) => (root.dataset.old = 1)")
     mutated = source.replace(body, body.replace(old, new))

@@ -1,50 +1,11 @@
-// One map of an embedding. Its many markers and pictures are copied into a buffer of pixels by hand: without a graphics
-// card a canvas spends some 20 µs on each. The few lines, rings and captions are drawn over them by the canvas.
+// One map of an embedding: what is drawn on it, and which item lies where. Its many markers and pictures are copied
+// into a buffer of pixels by hand: without a graphics card a canvas spends some 20 µs on each. The few lines, rings
+// and captions are drawn over them by the canvas.
 
-const MARKERS = ["circle", "diamond", "triangle", "square"]; // of items without a picture, by domain or modality
-const OUTLINES = ["rounded", "octagon", "circle", "square"]; // of pictures: what cuts little off comes first
 const EDGE = 30; // CSS pixels kept free around the data
 const FONT = "12px system-ui, sans-serif";
 const MOST = 4e6; // pixels that all pictures together may have to be scaled at once; larger ones are drawn one by one
 const QUICK = 8; // ms that scaling them may take while something is zoomed; what takes longer waits for its end
-
-const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
-const short = (text, most) => (text.length > most ? text.slice(0, most - 1).trimEnd() + "…" : text);
-const packed = ([r, g, b]) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0; // as ImageData has it in memory
-
-/** A shape's path around (0, 0), w wide and h high. */
-function outline(c, shape, w, h) {
-  const [u, v] = [1 - (0.6 * Math.min(w, h)) / w, 1 - (0.6 * Math.min(w, h)) / h]; // where an octagon's corners are cut
-  const corners = { diamond: [[0, -1], [1, 0], [0, 1], [-1, 0]], triangle: [[0, -1], [1, 0.75], [-1, 0.75]],
-    octagon: [[-u, -1], [u, -1], [1, -v], [1, v], [u, 1], [-u, 1], [-1, v], [-1, -v]] }[shape];
-  c.beginPath();
-  if (shape === "circle") c.ellipse(0, 0, w / 2, h / 2, 0, 0, 2 * Math.PI);
-  else if (shape === "rounded") c.roundRect(-w / 2, -h / 2, w, h, Math.min(w, h) / 5);
-  else if (shape === "square") c.rect(-w / 2, -h / 2, w, h);
-  else for (const [x, y] of corners) c.lineTo((x * w) / 2, (y * h) / 2);
-  c.closePath();
-}
-
-const scratch = (w, h) => new OffscreenCanvas(w, h).getContext("2d", { willReadFrequently: true });
-
-/** How much of each pixel of a w × h box a shape covers, with its rim and without: two arrays of 0 to 255; and where in
-    each row it is all inside: first and end of each. */
-function stencil(shape, w, h, rim) {
-  const covers = (less) => {
-    const c = scratch(w, h);
-    c.translate(w / 2, h / 2);
-    outline(c, shape, Math.max(w - less, 0.5), Math.max(h - less, 0.5));
-    c.fill();
-    return c.getImageData(0, 0, w, h).data.filter((_, i) => i % 4 === 3);
-  };
-  const inner = covers(2 * rim);
-  const whole = new Uint16Array(2 * h);
-  for (let r = 0; r < h; r++) {
-    const row = inner.subarray(r * w, (r + 1) * w);
-    if (row.includes(255)) whole.set([row.indexOf(255), row.lastIndexOf(255) + 1], 2 * r);
-  }
-  return { w, h, outer: covers(0), inner, whole };
-}
 
 /** a where t is 0, b where it is 256, both packed. */
 function mix(a, b, t) {
@@ -55,27 +16,26 @@ function mix(a, b, t) {
   return ((rb + u) & 0xff00ff) | ((g + v) & 0xff00) | 0xff000000;
 }
 
-/** `look` is shared by all maps of an explorer: size, theme, atlas, zoom, and the snapshot shown (a fraction while it
-    glides). The caller sets what this map shows: `layout` (axes, extent, frames), `rows` (in drawing order), and
+/** `view.look` is shared by all maps of an explorer: size, theme, atlas, zoom, and the snapshot shown (a fraction
+    while it glides). The caller sets what this map shows: `layout` (axes, extent, frames), the rows by `show`, and
     `fixed`, the snapshot that it stays at, or null. */
-function createMap(data, look, canvas) {
+function createMap(view, canvas) {
+  const { data, look } = view;
   const { n, captions, sprites, group, cell, classOf } = data;
   const ctx = canvas.getContext("2d", { willReadFrequently: true });
   const at = new Float32Array(2 * n); // where each item is drawn, in CSS pixels
   const last = data.steps.length - 1;
-  const aspect = Math.min(Math.max(...cell) / Math.min(...cell), 3); // long pictures get the area that square ones have
-  const map = { canvas, at, layout: null, rows: data.order, fixed: null, labelled: new Set(), draw, place, pick, walk, label };
+  const aspect = Math.min(Math.max(...cell) / Math.min(...cell), 3); // long pictures get the area of square ones
+  const map = { canvas, at, layout: null, rows: data.order, fixed: null, labelled: new Set() };
   const widths = new Map(); // of captions, in pixels
   let [image, buffer, made, sheet, stencils, took] = [null, null, "", null, null, 0];
 
   // ---- sizes
 
-  const pictured = (i) => sprites[i] >= 0 && look.atlas;
   const room = (share, count) => Math.sqrt((share * look.width * look.height) / Math.max(count, 1));
   const pictureSize = () => clamp(room(0.4, data.pictures), 14, 36) * Math.sqrt(look.zoom * aspect);
   const markerSize = () => clamp(room(0.7, map.rows.length), 4, 17) * look.zoom ** 0.25;
-  const sizeOf = (i) => (pictured(i) ? pictureSize() : markerSize());
-  map.sizeOf = sizeOf;
+  const sizeOf = (i) => (pictured(view, i) ? pictureSize() : markerSize());
 
   // ---- many items, by hand
 
@@ -103,22 +63,16 @@ function createMap(data, look, canvas) {
     const c = scratch(w * data.across, h * Math.ceil(data.pictures / data.across));
     c.fillStyle = theme.chip;
     c.fillRect(0, 0, c.canvas.width, c.canvas.height);
-    smooth(c, w / cell[0]);
+    smooth(c, cell, w / cell[0]);
     c.drawImage(look.atlas, 0, 0, c.canvas.width, c.canvas.height);
-    sheet = { stride: c.canvas.width, pixels: new Uint32Array(c.getImageData(0, 0, c.canvas.width, c.canvas.height).data.buffer) };
+    const { data: scaled } = c.getImageData(0, 0, c.canvas.width, c.canvas.height);
+    sheet = { stride: c.canvas.width, pixels: new Uint32Array(scaled.buffer) };
     took = performance.now() - start;
   }
 
-  function smooth(c, scale) {
-    c.imageSmoothingEnabled = scale < 1.5 || Math.max(...cell) > 32; // enlarged scans keep their square pixels
-    c.imageSmoothingQuality = "high";
-  }
-
-  const corner = (s) => [(s % data.across) * cell[0], Math.floor(s / data.across) * cell[1]]; // in the atlas
-
   /** Copy item i to where it belongs. In here runs what takes the time: no arrays are made. */
   function put(i) {
-    const s = pictured(i) ? sprites[i] : -1;
+    const s = pictured(view, i) ? sprites[i] : -1;
     if (s >= 0 && !sheet) return; // drawn later, by the canvas
     const { w, h, outer, inner, whole } = (s < 0 ? stencils.markers : stencils.pictures)[group[i]];
     const W = image.width;
@@ -151,35 +105,6 @@ function createMap(data, look, canvas) {
       }
     }
   }
-
-  // ---- one item, by the canvas: thumbnails, and what stands out
-
-  /** Item i around (x, y), its longer side about `size` CSS pixels. */
-  function item(c, i, x, y, size) {
-    const tint = look.theme.colours[classOf[i] + 1];
-    c.save();
-    c.translate(x, y);
-    if (pictured(i)) {
-      const scale = size / Math.max(...cell);
-      const [w, h] = cell.map((v) => v * scale);
-      outline(c, OUTLINES[group[i]], w, h);
-      Object.assign(c, { fillStyle: look.theme.chip, strokeStyle: tint, lineWidth: clamp(size / 16, 1, 2.5) });
-      c.fill();
-      c.save();
-      c.clip();
-      smooth(c, scale);
-      c.drawImage(look.atlas, ...corner(sprites[i]), ...cell, -w / 2, -h / 2, w, h);
-      c.restore();
-      c.stroke();
-    } else {
-      outline(c, MARKERS[group[i]], size * 0.62, size * 0.62);
-      Object.assign(c, { fillStyle: tint, strokeStyle: look.theme.paper, lineWidth: 2 });
-      c.stroke();
-      c.fill();
-    }
-    c.restore();
-  }
-  map.item = item;
 
   // ---- the whole map
 
@@ -227,7 +152,8 @@ function createMap(data, look, canvas) {
       if (!widths.has(i)) widths.set(i, ctx.measureText(short(captions[i], 26)).width);
       const right = x + 14 + widths.get(i);
       const [left, top, bottom] = [x - 10, y - 13, y + 13];
-      if (right > look.width || taken.some((t) => left < t[2] && right > t[0] && top < t[3] && bottom > t[1])) continue;
+      const covers = (t) => left < t[2] && right > t[0] && top < t[3] && bottom > t[1];
+      if (right > look.width || taken.some(covers)) continue;
       taken.push([left, top, right, bottom]);
       map.labelled.add(i);
     }
@@ -242,9 +168,13 @@ function createMap(data, look, canvas) {
     ctx.stroke();
   }
 
+  function enlarged(i, grow) {
+    drawItem(view, ctx, i, at[2 * i], at[2 * i + 1], sizeOf(i) * grow);
+  }
+
   function ringed(i, grow) {
     const side = sizeOf(i) * grow + 5;
-    item(ctx, i, at[2 * i], at[2 * i + 1], sizeOf(i) * grow);
+    enlarged(i, grow);
     Object.assign(ctx, { strokeStyle: look.theme.accent, lineWidth: 2.5 });
     ctx.beginPath();
     ctx.roundRect(at[2 * i] - side / 2, at[2 * i + 1] - side / 2, side, side, 8);
@@ -278,11 +208,13 @@ function createMap(data, look, canvas) {
     const one = scene.selected.length === 1 ? scene.selected[0] : -1;
     if (one >= 0) for (const j of near) line(one, j, theme.ink, 0.8);
     for (const j of partners) line(scene.hover, j, theme.accent, 2.5);
-    for (const j of [...near, ...partners]) if (map.here[j]) item(ctx, j, at[2 * j], at[2 * j + 1], sizeOf(j) * 1.25);
-    if (!map.here[scene.hover]) for (const j of partners.slice(0, 20)) if (map.here[j]) ringed(j, 1.4); // it is on the other map
+    for (const j of [...near, ...partners]) if (map.here[j]) enlarged(j, 1.25);
+    const elsewhere = !map.here[scene.hover]; // on the other map
+    if (elsewhere) for (const j of partners.slice(0, 20)) if (map.here[j]) ringed(j, 1.4);
     if (one >= 0 && map.here[one]) ringed(one, 1.6);
     for (const i of map.labelled) words(short(captions[i], 26), at[2 * i] + 10, at[2 * i + 1] + 0.5);
-    if (scene.typed && scene.landed && data.steps.length - 1 === look.position) star(...toPage(...scene.landed), scene.typed);
+    const placed = scene.typed && scene.landed && look.position === last;
+    if (placed) star(...toPage(...scene.landed), scene.typed);
     if (scene.hover >= 0 && map.here[scene.hover]) ringed(scene.hover, 1.8);
     if (scene.loop && scene.map === map) lasso(scene.loop);
   }
@@ -294,7 +226,7 @@ function createMap(data, look, canvas) {
       const [x, y] = [at[2 * i], at[2 * i + 1]];
       if (sprites[i] < 0 || x < -size || y < -size || x > look.width + size || y > look.height + size) continue;
       ctx.globalAlpha = !bright || bright.has(i) ? 1 : 0.14;
-      item(ctx, i, x, y, size);
+      drawItem(view, ctx, i, x, y, size);
     }
     ctx.globalAlpha = 1;
   }
@@ -317,7 +249,8 @@ function createMap(data, look, canvas) {
     ctx.beginPath();
     for (const [x, y] of loop) ctx.lineTo(x, y);
     ctx.closePath();
-    Object.assign(ctx, { strokeStyle: look.theme.accent, fillStyle: look.theme.accent, lineWidth: 1.5, globalAlpha: 0.15 });
+    const { accent } = look.theme;
+    Object.assign(ctx, { strokeStyle: accent, fillStyle: accent, lineWidth: 1.5, globalAlpha: 0.15 });
     ctx.fill();
     ctx.globalAlpha = 1;
     ctx.stroke();
@@ -342,9 +275,12 @@ function createMap(data, look, canvas) {
   /** The nearest item from `start` (or from the middle) in the direction (dx, dy); what lies straight ahead counts as
       nearer. It is brought into view. */
   function walk(start, dx, dy) {
-    const [x, y] = start >= 0 && map.here[start] ? [at[2 * start], at[2 * start + 1]] : [look.width / 2, look.height / 2];
-    const ahead = (u, v, i) => (i !== start && u * dx + v * dy > 0 ? u * dx + v * dy + 2 * Math.abs(u * dy + v * dx) : Infinity);
-    const i = best(x, y, Infinity, ahead);
+    const [x, y] = map.here[start] ? [at[2 * start], at[2 * start + 1]] : [look.width / 2, look.height / 2];
+    const cost = (u, v, i) => {
+      const ahead = u * dx + v * dy;
+      return i !== start && ahead > 0 ? ahead + 2 * Math.abs(u * dy + v * dx) : Infinity;
+    };
+    const i = best(x, y, Infinity, cost);
     if (i < 0) return i;
     look.x += clamp(at[2 * i], EDGE, look.width - EDGE) - at[2 * i]; // follow it out of a zoomed view
     look.y += clamp(at[2 * i + 1], EDGE, look.height - EDGE) - at[2 * i + 1];
@@ -352,20 +288,21 @@ function createMap(data, look, canvas) {
   }
 
   /** The rows inside a closed loop of points. */
-  map.inside = (loop) => {
+  function inside(loop) {
     const path = new Path2D();
     for (const [x, y] of loop) path.lineTo(x, y);
     ctx.setTransform(1, 0, 0, 1, 0, 0);
     return [...map.rows].filter((i) => ctx.isPointInPath(path, at[2 * i], at[2 * i + 1]));
-  };
+  }
 
   /** Show these rows only, in drawing order. */
-  map.show = (rows) => {
+  function show(rows) {
     map.rows = rows;
     map.here = new Uint8Array(n);
     for (const i of rows) map.here[i] = 1;
-  };
-  map.show(data.order);
-  return map;
+  }
+
+  show(data.order);
+  return Object.assign(map, { sizeOf, label, draw, pick, walk, inside, show });
 }
 

@@ -1,4 +1,4 @@
-"""The notebook widget: an `ExplorerModel` with a face (map.js, view.js), and a still picture in the same output."""
+"""The notebook widget: an `ExplorerModel` with a face (view.js and more), and a still picture in the same output."""
 
 import base64
 import importlib
@@ -16,6 +16,8 @@ from xlib.explore import page, static
 from xlib.explore.model import ExplorerModel
 
 HERE = Path(__file__).parent
+# The front end's files. They make one module, in this order: what a file uses while it is read stands before it.
+PARTS = ("common", "data", "items", "map", "card", "maps", "matrix", "table", "list", "controls", "offline", "view")
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]  # Okabe–Ito
 # Set here, by the front end, or on the model. In this order: what a choice resets stands behind it.
 CHOSEN = ("typed", "axis", "projection", "compare", "step", "hover", "selected", "query", "among")
@@ -31,7 +33,7 @@ def show_widgets() -> None:
 class Explorer(anywidget.AnyWidget):
     """What `explore` returns. `model` is the `ExplorerModel`; its choices and answers are attributes here too."""
 
-    _esm = (HERE / "map.js").read_text("utf-8") + (HERE / "view.js").read_text("utf-8")
+    _esm = "".join((HERE / f"{name}.js").read_text("utf-8") for name in PARTS)
     _css = HERE / "view.css"
 
     # Without the echo a step in the browser costs one small message each way.

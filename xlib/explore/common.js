@@ -1,0 +1,22 @@
+// What all parts use: short ways to numbers, words, colours and elements. Nothing in here is seen by itself, and
+// nothing holds a state: several explorers on one page share it.
+
+const OWN_KEYS = ["data-lm-suppress-shortcuts", "true"]; // Jupyter's shortcuts are not for here
+
+const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
+const count = (x) => x.toLocaleString("en");
+const short = (text, most) => (text.length > most ? text.slice(0, most - 1).trimEnd() + "…" : text);
+const packed = ([r, g, b]) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0; // as ImageData has it in memory
+const scratch = (w, h) => new OffscreenCanvas(w, h).getContext("2d", { willReadFrequently: true });
+
+function h(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children); // strings become text nodes
+  return node;
+}
+
+/** Bytes as an array of numbers; copied, since a typed array needs an aligned start. */
+function numbers(view, Type) {
+  return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+}

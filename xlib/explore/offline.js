@@ -1,0 +1,35 @@
+// On a page without a kernel: what the kernel would have answered to a selection, looked up in the tables that came
+// with the page.
+
+/** A function which answers what is chosen now; where there is a kernel, it leaves that to the kernel. */
+function createAnswers(view) {
+  const { data, offline, get, set } = view;
+  const { n, k } = data;
+  const last = data.steps.length - 1;
+
+  return function answer() {
+    if (!offline) return;
+    const [i, step, other] = [view.one(), get("step"), get("among") === "other" ? 1 : 0];
+    const text = offline.texts[get("projection")][step];
+    const empty = { neighbours: [], ranks: [0, 0], note: "", warning: "", alt_text: text };
+    if (i < 0) return set(empty);
+    const at = count(data.steps[last]);
+    if (step !== last) return set({ ...empty, note: `This page knows neighbours at the last step, ${at}, only.` });
+    const from = (other * n + i) * k;
+    const rows = [...numbers(offline.rows, Int32Array).subarray(from, from + k)].filter((j) => j >= 0);
+    const cosines = numbers(offline.cosines, Int16Array).subarray(from, from + k);
+    const both = numbers(offline.agree[get("projection")], Uint8Array)[other * n + i];
+    const trust = offline.trust[get("projection")];
+    const scale = "(1 is perfect, chance about 0.5)";
+    const judged = trust === null ? "" : ` The map's trustworthiness: ${trust.toFixed(2)} ${scale}.`;
+    const misled = `The map misleads here: ${both} of the ${rows.length} true neighbours are nearest on it.`;
+    const agreement = `${both} of these ${rows.length} are also nearest on the map.`;
+    set({
+      neighbours: rows.map((j, r) => [j, cosines[r] / 10_000]),
+      ranks: [...numbers(offline.ranks, Int32Array).subarray(2 * i, 2 * i + 2)],
+      note: `By cosine in all ${data.dimensions} dimensions; ${agreement}${judged}`,
+      warning: rows.length > 1 && both < rows.length / 2 ? misled : "",
+      alt_text: `${text} Selected: ${data.captions[i]} (${data.kindOf(i)}).`,
+    });
+  };
+}
