@@ -5,6 +5,7 @@ import results
 import torch
 import torch.nn.functional as F
 from lessons import lesson
+from tqdm.auto import tqdm
 
 from xlib import dann
 from xlib.course import report, training
@@ -16,7 +17,7 @@ LESSON = lesson("05_dann")
 
 def defined(*functions, **more):
     """These functions of the lesson, in one scope."""
-    scope = {"torch": torch, "F": F, "dann": dann, "toy": toy, "training": training} | more
+    scope = {"torch": torch, "F": F, "dann": dann, "toy": toy, "tqdm": tqdm} | more
     for function in functions:
         exec(LESSON.source(function), scope)
     return [scope[function] for function in functions]
@@ -125,6 +126,7 @@ def test_halves_differ_in_nothing_but_the_scans():
     assert abs(every_other[0] - every_other[1]) > 0.3  # with those a probe finds a difference where there is none
 
 
+@pytest.mark.long
 def test_a_stored_run_can_be_measured_again():
     again = results.one_digits_run(0, 0.6, **results.DIGITS["source only"])
     for name, value in report.stored("05_dann")["0.6 source only"][0].items():

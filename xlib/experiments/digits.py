@@ -16,7 +16,14 @@ SIDE = 16  # pixels of a digit, each way
 
 def draw_digits(scans: Tensor, stripes: Tensor, strength: float, *, generator: torch.Generator) -> Tensor:
     """Scans (B, 1, 16, 16) on random patches of the stripes (S, 3, H, W), as `digits.photo_digits` blends them:
-    (B, 3, 16, 16). At strength 0 they stay clean."""
+    (B, 3, 16, 16). At strength 0 they stay clean.
+
+    Example:
+        >>> scans, stripes = torch.rand(2, 1, 16, 16), torch.rand(1, 3, 16, 16)  # room for one patch alone
+        >>> images = draw_digits(scans, stripes, 0.5, generator=torch.Generator())
+        >>> torch.equal(images, (0.5 * stripes - scans).abs())
+        True
+    """
     if not strength:
         return scans.expand(-1, 3, -1, -1)
     patches = digits.random_patches(stripes, len(scans), height=SIDE, width=SIDE, generator=generator)
@@ -24,7 +31,14 @@ def draw_digits(scans: Tensor, stripes: Tensor, strength: float, *, generator: t
 
 
 def held_out_digits(strength: float, *, copies: int = 1) -> tuple[Tensor, Tensor]:
-    """The 386 test scans, each on `copies` patches of the test photographs: (386 copies, 3, 16, 16) and labels."""
+    """The 386 test scans, each on `copies` patches of the test photographs: (386 copies, 3, 16, 16) and labels.
+
+    Relations: one copy is `digits.photo_digits(strength, split="test", size=16)` with a generator at seed 2.
+    Example:
+        >>> images, labels = held_out_digits(1.0, copies=2)
+        >>> images.shape, torch.equal(labels[:386], labels[386:])
+        (torch.Size([772, 3, 16, 16]), True)
+    """
     scans, labels = digits.load("test")
     scans, labels = digits.enlarge(scans, SIDE).repeat(copies, 1, 1, 1), labels.repeat(copies)
     generator = torch.Generator().manual_seed(2)
@@ -33,16 +47,26 @@ def held_out_digits(strength: float, *, copies: int = 1) -> tuple[Tensor, Tensor
 
 def halves(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of two halves with as many of each digit: for a domain probe, which must see other scans in each domain
-    and no other difference. Every other row would not do: scans come in the order 0 to 9, even and odd by turns."""
+    and no other difference. Every other row would not do: scans come in the order 0 to 9, even and odd by turns.
+
+    Example:
+        >>> labels = torch.tensor([0, 1, 0, 1])
+        >>> [labels[half].tolist() for half in halves(labels)], labels[::2].tolist()
+        ([[0, 1], [0, 1]], [0, 0])
+    """
     order = labels.argsort(stable=True)
     return order[::2], order[1::2]
 
 
 def digits_model(width: int = 1) -> nn.ModuleDict:
     """The article's three networks in small, for 16×16 images: "features" (N, 64), "label" (N, 10), "domain" (N, 2).
-    width: how many times as many channels as usual.
 
-    GroupNorm, as in `encoders.ImageEncoder`: what one image becomes does not depend on the domain of its neighbours.
+    width: how many times as many channels as usual. GroupNorm, as in `encoders.ImageEncoder`: what one image becomes
+    does not depend on the domain of its neighbours.
+    Example:
+        >>> model, images = digits_model(), torch.rand(2, 3, 16, 16)
+        >>> model["domain"](model["features"](images)).shape
+        torch.Size([2, 2])
     """
     layers, before = [], 3
     for channels, stride in ((24 * width, 2), (48 * width, 2), (48 * width, 1)):
@@ -71,8 +95,6 @@ def train_digits(
     batch: int = 64,
     width: int = 1,
     device: torch.device | str = "cpu",
-    snapshot: Callable[[nn.ModuleDict], Tensor] | None = None,
-    every: int = 40,
 ) -> tuple[nn.ModuleDict, training.Run]:
     """Digit classification, clean digits with labels → digits on photographs without.
 
@@ -88,6 +110,12 @@ def train_digits(
     Returns the model of `digits_model`, in evaluation mode on `device`, and its Run with the terms "label",
     "domain" or the name of `align`, and "information".
     Raises ValueError for a bad strength or align.
+    Relations: with neither align nor information the strength plays no part: all are `train_digits(0,
+    on_target=True)`.
+    Example:
+        >>> model, run = train_digits(1.0, align="dann", information=0.1, steps=2)
+        >>> sorted(run.history[0]), run.history[0]["domain"]  # log 2: not told apart yet
+        (['domain', 'information', 'label', 'loss', 'step'], 0.7)
     """
     digits.check_strength(strength)
     if align is not None:
@@ -131,7 +159,5 @@ def train_digits(
         rate=2e-3,
         decay=0.01,
         generator=generator,
-        snapshot=None if snapshot is None else lambda: snapshot(model),
-        every=every,
         title=title,
     )
