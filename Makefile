@@ -1,4 +1,5 @@
-# Two commands: `make lab` opens the course, `make test` tests all of it. Both set up .venv first, once.
+# Two commands: `make lab` opens the course, `make test` tests all of it. Both set up .venv first, once. `make check` is
+# the quick one, for whoever changes something.
 #
 #   make lab ARGS="--no-browser --port=8899"     flags for JupyterLab
 #   make test ARGS="-k digits"                   flags for pytest
@@ -12,15 +13,16 @@ SETUP = @sh tools/python.sh tools/setup_env.py $(if $(CONSTRAINTS),--constraints
 
 # One process a core and one thread a process: small nets are slower with more.
 WORKERS ?= logical
-test: export OMP_NUM_THREADS = 1
-test: export MKL_NUM_THREADS = 1
-test: export OPENBLAS_NUM_THREADS = 1
-test: export NUMBA_NUM_THREADS = 1
+check test: export OMP_NUM_THREADS = 1
+check test: export MKL_NUM_THREADS = 1
+check test: export OPENBLAS_NUM_THREADS = 1
+check test: export NUMBA_NUM_THREADS = 1
 
-.PHONY: help lab test site bench results paper picture times links clean-notebooks constraints
+.PHONY: help lab check test site bench results paper picture times links clean-notebooks constraints
 
 help:
 	@echo "make lab               open the course in JupyterLab"
+	@echo "make check             while you work: style, import rules, examples, quick unit tests; no browser, a minute"
 	@echo "make test              unit tests, every notebook, and the browser tests"
 	@echo "make site              run the lessons, and write them as web pages that work offline, into site/"
 	@echo "make bench             measure speed and memory beside other libraries, into tests/benchmarks/results.md"
@@ -36,12 +38,20 @@ lab:
 	$(SETUP)
 	@$(RUN) tools/lab.py $(ARGS)
 
+check:
+	$(SETUP) --extras test
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check --quiet .
+	@.venv/bin/lint-imports --no-logo
+	@$(RUN) -m pytest tests xlib --doctest-modules -m "not browser and not long" \
+		-n $(WORKERS) --maxprocesses=8 --dist=loadgroup -q $(ARGS)
+
 # The tests of Binder and Colab come first, by themselves: they need a package index, and no other test may have a
 # network. Their status 5 means that ARGS chose none of them.
 test:
 	$(SETUP) --extras test,browser
 	@$(RUN) -m pytest tests/launch -n 2 --dist=loadfile $(ARGS) || [ $$? = 5 ]
-	@$(ISOLATE) $(RUN) -m pytest tests notebooks --nbmake --nbmake-timeout=600 \
+	@$(ISOLATE) $(RUN) -m pytest tests notebooks xlib --nbmake --nbmake-timeout=600 --doctest-modules \
 		-n $(WORKERS) --maxprocesses=8 --dist=loadgroup $(ARGS)
 
 site:

@@ -32,9 +32,11 @@ for name in ("MPLBACKEND", "JUPYTER_CONFIG_PATH", "JUPYTER_PATH", "JUPYTER_TOKEN
     os.environ.pop(name, None)  # a kernel draws with its own inline backend
 
 import matplotlib  # noqa: E402
+import nbformat  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+from nbmake.nb_run import NotebookRun  # noqa: E402
 
 matplotlib.use("Agg")
 
@@ -50,13 +52,31 @@ def pytest_runtest_teardown():
     torch.set_flush_denormal(False)
 
 
-def pytest_itemcollected(item):
-    """Browser tests share one JupyterLab, so they stay in one worker."""
-    if item.get_closest_marker("browser"):
-        item.add_marker(pytest.mark.xdist_group("browser"))
+EXECUTED = HOME / "executed"  # lessons as nbmake has run them, for whoever wants to read their outputs
+execute = NotebookRun.execute
 
 
-@pytest.hookimpl(trylast=True)
+def execute_and_keep(run):
+    result = execute(run)
+    EXECUTED.mkdir(exist_ok=True)
+    nbformat.write(result.nb, EXECUTED / Path(run.filename).name)
+    return result
+
+
+NotebookRun.execute = execute_and_keep
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    """Browser tests share one JupyterLab, so they stay in one worker. So does a lesson with who reads its outputs."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+        if item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
+def long_ones_first(items):
     """After the shuffle, the long ones to the front, so that no core is left alone with one at the end."""
     items.sort(key=lambda item: not (item.get_closest_marker("browser") or item.path.suffix == ".ipynb"))

@@ -43,6 +43,7 @@ def test_a_part_or_a_failure_does_not_replace_them(run, tmp_path, capsys):
         run.main(["three"])
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be set back on Linux alone")
 def test_the_extra_memory_of_a_call_is_measured():
     code = "import measured; print(measured.measure(lambda: len(b'1' * 300_000_000), repeats=2))"

@@ -88,6 +88,7 @@ def test_truncated_file_is_noticed_and_made_again(place, length):
     assert make.calls == 2
 
 
+@pytest.mark.long
 def test_a_flipped_bit_anywhere_is_noticed(place):
     cache.cached("a", "1", Maker())
     path = place / "a.safetensors"
@@ -158,6 +159,7 @@ def test_interrupted_write_leaves_nothing_behind(place, monkeypatch):
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.long
 def test_processes_that_write_at_once_never_read_half_a_file(place):
     # Both make and read the same file, under a key that keeps changing; a warning (damage) ends a process.
     code = """

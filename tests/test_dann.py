@@ -261,6 +261,7 @@ def test_domain_loss_names_what_is_wrong(source, target, error, message):
 # -- the probe
 
 
+@pytest.mark.long
 def test_a_probe_finds_what_is_there_and_nothing_where_nothing_is():
     x, y = normal(0, 100, 5), normal(1, 100, 5)
     assert proxy_a_distance(x, y) < 0.4
@@ -270,6 +271,7 @@ def test_a_probe_finds_what_is_there_and_nothing_where_nothing_is():
     assert proxy_a_distance(normal(2, 400, 5), normal(3, 400, 5) + shift) == pytest.approx(1.365, abs=0.2)
 
 
+@pytest.mark.long
 def test_the_probe_is_asked_about_rows_that_it_has_not_seen():
     """Forty rows in fifty dimensions: any two halves are separable, and only held-out rows show that it is noise."""
     values = [proxy_a_distance(normal(s, 20, 50), normal(s + 100, 20, 50)) for s in range(4)]
@@ -277,6 +279,7 @@ def test_the_probe_is_asked_about_rows_that_it_has_not_seen():
     assert all(0 <= value <= 2 for value in values)  # where the error is above one half, too
 
 
+@pytest.mark.long
 def test_each_domain_counts_one_half_in_training_and_in_the_error():
     x, y = normal(0, 180, 3), normal(1, 20, 3)
     assert proxy_a_distance(x, y) < 0.6
@@ -288,6 +291,7 @@ def test_each_domain_counts_one_half_in_training_and_in_the_error():
     assert proxy_a_distance(normal(2, 900, 3), normal(3, 100, 3) + shift) == pytest.approx(1.365, abs=0.25)
 
 
+@pytest.mark.long
 def test_the_probe_repeats_needs_no_common_scale_and_takes_no_gradient():
     x, y = normal(0, 40, 4).requires_grad_(), normal(1, 40, 4) + 1.0
     value = proxy_a_distance(x, y)
@@ -409,6 +413,7 @@ def shifted(seed, n, shift):
     return x + torch.tensor([0.0, shift, 0.0, 0.0]) + x.sign() * torch.tensor([1.0, 0, 0, 0]), (x[:, 0] > 0).long()
 
 
+@pytest.mark.long
 def test_with_reversal_features_part_less_and_without_it_more():
     """Two features of four coordinates: one for the class, and one that is free to tell the domains apart."""
     (xs, ys), (xt, _) = shifted(0, 200, 0.0), shifted(1, 200, 1.5)
@@ -430,6 +435,7 @@ def test_with_reversal_features_part_less_and_without_it_more():
     assert accuracy > 0.95
 
 
+@pytest.mark.long
 def test_rotated_moons():
     """Ganin's toy: 35 degrees cost a source-only net a third of the target, and DANN gets most of it back.
 

@@ -76,6 +76,7 @@ def test_photographs_are_shared_out_pixel_by_pixel():
     assert torch.equal(torch.cat((train, test)).sort().values, torch.arange(2 * 427 * 640))
 
 
+@pytest.mark.long
 @given(SPLITS, st.integers(1, 64), st.integers(1, 64), st.integers(1, 9), SEEDS)
 def test_a_patch_is_a_rectangle_of_one_photograph(split, height, width, count, seed):
     source = stripes_of_pixel_numbers(split)
@@ -128,6 +129,7 @@ def test_strength_0_is_the_clean_digit(split, seed):
     assert torch.equal(images, digits.enlarge(digits.load(split)[0], 28).expand(-1, 3, -1, -1))
 
 
+@pytest.mark.long
 @settings(max_examples=10)  # each reads all of the data
 @given(SPLITS, SEEDS)
 def test_more_strength_is_further_from_clean(split, seed):

@@ -182,6 +182,7 @@ def test_a_full_disk_is_said(server, path):
         fetch([f"{server.url}/data.bin"], path, digest=MD5)
 
 
+@pytest.mark.long
 def test_two_processes_that_want_one_file_fetch_it_once(server, path, monkeypatch):
     monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "20")
     code = f"""

@@ -399,6 +399,7 @@ def test_collapsed_and_zero_embeddings_are_shown_all_the_same():
     assert [s for _, s in m.neighbours] == [0.0] * 8
 
 
+@pytest.mark.long
 def test_umap_is_computed_once_and_maps_are_sent_when_they_are_new(monkeypatch):
     calls = []
     monkeypatch.setattr(projections, "_umap", lambda rows, umap=projections._umap: calls.append(1) or umap(rows))

@@ -193,6 +193,7 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path):
         w.to_html(tmp_path / "nowhere" / "page.html")
 
 
+@pytest.mark.long
 def test_1400_emoji_with_pictures_and_20_frames_take_less_than_2_mb(tmp_path):
     emoji = E.load(("openmoji", "twemoji"))
     pictures = [*emoji.images["openmoji"], *emoji.images["twemoji"]][:1400]

@@ -55,6 +55,7 @@ def started_with_a_checkpoint(folder, *arguments):
     return job, next(p for p in job.workers() if p.environ()["RANK"] == "1")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("processes", [1, 2, 4])  # 78 pairs among four are 19, 20, 19 and 20
 def test_any_number_of_processes_has_the_same_curve(processes, alone, tmp_path):
     out = finished(start(processes, "--steps=40", f"--out={tmp_path / 'curve.json'}"))
@@ -65,6 +66,7 @@ def test_any_number_of_processes_has_the_same_curve(processes, alone, tmp_path):
     assert curve[-1] < curve[0] - 1
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="no signals")
 def test_a_killed_process_ends_the_job_and_the_checkpoint_goes_on(alone, tmp_path):
     job, worker = started_with_a_checkpoint(tmp_path / "kept")
@@ -83,6 +85,7 @@ def test_a_killed_process_ends_the_job_and_the_checkpoint_goes_on(alone, tmp_pat
     assert curve[:40] == pytest.approx(alone, abs=TOLERANCE)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="no signals")
 def test_a_process_that_hangs_ends_the_job_after_the_timeout(tmp_path):
     job, worker = started_with_a_checkpoint(tmp_path / "kept", "--timeout=3")
@@ -97,6 +100,7 @@ def test_a_process_that_hangs_ends_the_job_after_the_timeout(tmp_path):
     assert job.returncode != 0
 
 
+@pytest.mark.long
 def test_without_torchrun_it_says_how_to_start_it():
     environment = {name: value for name, value in os.environ.items() if name != "RANK"}
     done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, env=environment)
@@ -110,6 +114,7 @@ def test_others_than_the_first_process_write_no_checkpoint(monkeypatch, tmp_path
     assert not (tmp_path / "kept").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["small", "cached"])
 def test_a_stored_run_can_be_measured_again(name):
     stored = report.stored("07_scaling")

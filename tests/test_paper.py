@@ -82,6 +82,7 @@ def test_the_networks_have_the_papers_sizes(side, features, layers):
         assert model[head](out).shape == (2, widths[-1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", paper.METHODS)
 def test_every_method_runs_and_repeats_itself(domains, method):
     (one, run), (same, again), (other, _) = (
@@ -94,6 +95,7 @@ def test_every_method_runs_and_repeats_itself(domains, method):
     assert run.history[0].keys() == {"step", "loss", "label"} | extra
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", paper.METHODS)
 def test_only_the_oracle_sees_a_label_of_the_target_and_only_alignment_its_images(domains, method):
     def with_target(images, labels):
@@ -113,6 +115,7 @@ def test_the_test_images_are_not_trained_on(domains):
         assert torch.equal(weights(one), weights(other))
 
 
+@pytest.mark.long
 def test_the_domain_head_learns_and_the_features_are_pushed_the_other_way(domains, monkeypatch):
     """Against the same training without the minus sign: there, the domains are easier to tell apart."""
     monkeypatch.setattr(paper.dann, "dann_coeff", lambda progress: 1.0)
@@ -161,6 +164,7 @@ def test_accuracy_is_the_share_that_is_right(domains):
     assert paper.accuracy(model, images, labels) == pytest.approx(0.9)
 
 
+@pytest.mark.long
 def test_training_on_the_source_works_and_photographs_are_harder():
     domains = paper.load("MNIST → MNIST-M", "cpu", stand_ins=True)
     model, _ = paper.train(domains, "source only", seed=0, steps=120)
@@ -179,6 +183,7 @@ def smoke(monkeypatch, tmp_path):
     monkeypatch.setattr(seeds.os, "cpu_count", lambda: 1)  # in this process, where it can be watched
 
 
+@pytest.mark.long
 def test_without_the_data_it_says_so_and_trains_on_stand_ins(smoke, capsys, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     tool.main(["--seeds", "2"])
@@ -201,6 +206,7 @@ def test_with_the_data_it_trains_on_them(smoke, capsys, monkeypatch, tmp_path):
     assert "stand-ins" not in out
 
 
+@pytest.mark.long
 def test_what_is_finished_is_not_run_again(smoke, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     first = paper.run(rows=paper.ROWS[:1], seeds=range(2), stand_ins=True)
@@ -302,6 +308,7 @@ def test_with_a_gpu_the_lesson_trains_on_the_real_data(cell, capsys, monkeypatch
     assert "stand-ins" not in out
 
 
+@pytest.mark.long
 def test_the_stored_runs_come_out_again(monkeypatch):
     """One of them, which takes some seconds; on another processor the last digits differ."""
     stored = paper.report.stored("05_paper")["MNIST → MNIST-M: source only"][0]

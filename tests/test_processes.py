@@ -20,6 +20,7 @@ from xlib.scale import all_gather_with_grad, info_nce_distributed
 pytestmark = [
     pytest.mark.skipif(not (dist.is_available() and dist.is_gloo_available()), reason="this torch has no gloo"),
     pytest.mark.xdist_group("processes"),
+    pytest.mark.long,
 ]
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 each_loss = pytest.mark.parametrize("name", worker.LOSSES)

@@ -176,6 +176,7 @@ def never(seed):
     raise AssertionError("nothing is left to run")
 
 
+@pytest.mark.long
 def test_runs_in_parallel_are_those_in_one_process_and_use_one_thread(monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     torch_threads = torch.get_num_threads()
@@ -217,6 +218,7 @@ def test_what_is_done_is_kept_when_a_run_fails_and_only_the_rest_is_run_again(tm
     ]
 
 
+@pytest.mark.long
 def test_a_failure_in_another_process_is_named_too():
     with pytest.raises(RuntimeError, match=r"^runs, seed 2: LookupError: no such thing"):
         run_seeds(refuse_seed_2, [1, 2], processes=2)

@@ -187,6 +187,7 @@ def notebook_of(path, *code):
     return path
 
 
+@pytest.mark.long
 def test_measuring_sees_time_and_peak_memory(tmp_path):
     nap, hungry = "import time\ntime.sleep(0.5)", "x = bytearray(b'1') * 400_000_000\ntime.sleep(0.5)\ndel x"
     calm = measure(notebook_of(tmp_path / "calm.ipynb", nap))
@@ -195,6 +196,7 @@ def test_measuring_sees_time_and_peak_memory(tmp_path):
     assert 0.35 < result["peak_gb"] - calm["peak_gb"] < 0.45
 
 
+@pytest.mark.long
 def test_measuring_tells_a_lesson_from_the_processes_that_it_starts(tmp_path):
     child = "x = bytearray(b'1') * 400_000_000; import time; time.sleep(1)"
     code = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])"

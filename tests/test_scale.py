@@ -426,6 +426,7 @@ def in_a_fresh_process(call):
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read as on Linux")
 
 
+@pytest.mark.long
 @linux
 def test_tiles_need_an_eighth_of_the_memory():
     """4,096 pairs: the table of logits is 67 MB, and the plain loss keeps and makes several."""
@@ -434,6 +435,7 @@ def test_tiles_need_an_eighth_of_the_memory():
     assert tiled < plain / 8
 
 
+@pytest.mark.long
 @linux
 def test_cached_backward_needs_the_memory_of_a_chunk():
     """2,048 pairs in chunks of 128 against 128 pairs: no more than its 1.6, and three times the vectors."""

@@ -363,6 +363,7 @@ def test_make_test_runs_all_on_all_cores_with_one_thread_each(clone):
     assert ran.endswith("-k digits")
 
 
+@pytest.mark.long
 def test_tests_of_one_group_stay_in_one_process(tmp_path):
     """Where pytest and pytest-xdist do not fit together, groups are lost without a word, and lessons run twice."""
     mark = "import pytest\npytestmark = pytest.mark.xdist_group('g')\n"

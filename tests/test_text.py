@@ -66,6 +66,7 @@ def test_against_mean_pooling_by_hand(monkeypatch):
     np.testing.assert_allclose(T.minilm_features(TEXTS).numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.long
 def test_against_the_authors_library():
     library = pytest.importorskip("sentence_transformers")
     texts = [*TEXTS, "word " * 400]  # longer than the model reads

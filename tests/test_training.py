@@ -446,6 +446,7 @@ def test_the_first_process_alone_says_that_it_was_stopped(tmp_path, capsys, rank
     assert (tmp_path / "checkpoint" / "state.json").exists()
 
 
+@pytest.mark.long
 def test_tqdms_own_switch_silences_the_bar():
     """As run_seeds does for the processes that it starts: their bars would write over its own."""
     code = """

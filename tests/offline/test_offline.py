@@ -118,6 +118,7 @@ def run_with_nbmake(folder, *cells):
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
 
 
+@pytest.mark.long
 def test_kernels_of_nbmake_are_guarded(tmp_path):
     run = run_with_nbmake(
         tmp_path,
@@ -143,6 +144,7 @@ assert torch.get_num_threads() == 1
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.long
 def test_a_notebook_that_needs_the_network_fails(tmp_path):
     run = run_with_nbmake(tmp_path, f"import socket\nsocket.create_connection({OUTSIDE}, timeout=1)")
     assert run.returncode == 1

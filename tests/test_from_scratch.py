@@ -1,0 +1,314 @@
+"""The one-file versions stand alone, run from anywhere, train as the lessons do, and reach the lessons' numbers."""
+
+import ast
+import math
+import re
+import subprocess
+import sys
+
+import pytest
+import results
+import torch
+
+from xlib import contrastive, encoders
+from xlib import dann as reference
+from xlib.course import report
+from xlib.data import digits
+from xlib.experiments.digits import digits_model, draw_digits, train_digits
+from xlib.experiments.numbers import (
+    TOKENS,
+    VOCABULARY,
+    adapt_numbers,
+    measure_numbers,
+    numbers_batches,
+    numbers_model,
+    train_numbers,
+)
+
+FOLDER = results.FOLDER.parent / "from_scratch"
+NAMES = tuple(results.FROM_SCRATCH)
+METHODS = {
+    "clip": ("chance", "untrained", "CLIP"),
+    "dann": ("chance", "source only", "DANN 0.3", "trained on target"),
+    "combined": ("chance", "source only", "CLIP + DANN 0.3"),
+}
+clip, dann, combined = (results.from_scratch_script(name) for name in ("clip", "dann", "combined"))
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def rows(*shape, seed=0):
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64).requires_grad_()
+
+
+# --- files that stand alone ------------------------------------------------------------------------
+
+
+def test_there_are_no_others():
+    assert {path.stem for path in FOLDER.glob("*.py")} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_short_and_imports_torch_and_the_data_alone(name):
+    text = (FOLDER / f"{name}.py").read_text("utf-8")
+    assert 100 <= len(text.splitlines()) <= 150
+    modules = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level
+            modules.add(node.module)
+    allowed = {"torch", "torch.nn.functional", "tqdm", "xlib.data"}
+    assert {module for module in modules if module not in sys.stdlib_module_names} <= allowed
+    assert "xlib.data" in modules
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_from_another_folder_and_prints_chance_and_a_baseline(name, tmp_path):
+    command = [sys.executable, "-X", "importtime", FOLDER / f"{name}.py", "--steps", "3", "--seed", "1"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8")
+    assert found.returncode == 0, found.stderr[-2000:]
+    lines = [line for line in found.stdout.splitlines() if re.search(r"\d\.\d{3}", line)]
+    printed = {re.split(r" {2,}", line)[0]: re.findall(r"\d\.\d{3}", line) for line in lines}
+    assert tuple(printed) == METHODS[name]
+    assert set(printed["chance"]) == {"0.100" if name == "dann" else "0.011"}
+    columns = {"clip": 2, "dann": 2, "combined": 4}[name]
+    assert all(len(row) == columns and 0 <= float(max(row)) <= 1 for row in printed.values()), found.stdout
+    assert re.search(r"0%\|.*0/3", found.stderr), "there is no progress bar"
+    # Its folder comes first on the path: no import may take one of the scripts for a module of that name.
+    imported = set(re.findall(r"(?m)^import time:[\d |]+\| *([\w.]+)$", found.stderr))
+    assert "torch" in imported
+    assert not imported & set(NAMES)
+    assert {m for m in imported if m.startswith("xlib.") and not m.startswith("xlib.data")} <= {"xlib._validate"}
+
+
+# --- what the files define is what the lessons teach -----------------------------------------------
+
+
+@pytest.mark.parametrize("script", [clip, combined], ids=["clip", "combined"])
+def test_info_nce_is_the_lessons(script):
+    za, zb, scale = rows(7, 5), rows(7, 5, seed=1), torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    ours, theirs = script.info_nce(za, zb, scale), contrastive.info_nce(za, zb, logit_scale=scale)
+    torch.testing.assert_close(ours, theirs)
+    for a, b in zip(*(torch.autograd.grad(loss, (za, zb, scale)) for loss in (ours, theirs)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("script", [dann, combined], ids=["dann", "combined"])
+def test_the_reversal_is_the_lessons(script):
+    x, weight = rows(4, 3), rows(4, 3, seed=1).detach()
+    assert torch.equal(script.Reverse.apply(x, 0.3), x)
+    gradients = [
+        torch.autograd.grad((reverse(x, 0.3) * weight).sum(), x)[0]
+        for reverse in (script.Reverse.apply, reference.grad_reverse)
+    ]
+    torch.testing.assert_close(*gradients)
+    torch.testing.assert_close(gradients[0], -0.3 * weight)
+
+
+def test_the_domain_loss_is_the_lessons_and_balanced():
+    source, target = rows(6, 2), rows(2, 2, seed=1)
+    torch.testing.assert_close(dann.domain_loss(source, target), reference.domain_loss(source, target))
+
+
+def test_the_ramp_is_the_lessons():
+    for progress in (0.0, 0.05, 0.1, 0.5, 1.0):
+        assert dann.ramp(progress) == pytest.approx(reference.dann_coeff(progress), abs=1e-12)
+
+
+@pytest.mark.parametrize("change", [clip.random_affine, dann.random_affine, combined.augment])
+def test_pictures_are_changed_as_in_the_lessons(change):
+    images = torch.rand(9, 3, 16, 32, generator=seeded())
+    ours, theirs = change(images, seeded(1)), encoders.random_affine(images, generator=seeded(1))
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+
+
+def test_grey_levels_turn_contrasts_round(monkeypatch):
+    monkeypatch.setattr(combined, "GREY", 1.0)
+    changed = combined.augment(torch.zeros(50, 3, 16, 32), seeded())
+    assert torch.equal(changed.amin(dim=(1, 2, 3)), changed.amax(dim=(1, 2, 3)))
+    assert changed.min() < 0.2 < 0.8 < changed.max()
+
+
+def test_digits_are_drawn_on_photographs_as_in_the_lesson():
+    scans, stripes = digits.enlarge(digits.load("test")[0][:20], 16), digits.photo_stripes("test")
+    for strength in (0.0, 0.6):
+        ours = dann.draw(scans, stripes, strength, seeded())
+        torch.testing.assert_close(ours, draw_digits(scans, stripes, strength, generator=seeded()))
+
+
+@pytest.mark.parametrize("script", [clip, combined], ids=["clip", "combined"])
+def test_captions_become_the_same_tokens(script):
+    assert torch.equal(script.tokenise(script.CAPTIONS).unflatten(0, (90, 6)), TOKENS)
+    assert len(script.WORDS) + 2 == len(VOCABULARY)
+
+
+# --- and trains as they do -------------------------------------------------------------------------
+
+
+def flat(*parts):
+    """All parameters of these modules, and these parameters, as one vector."""
+    parameters = [list(part.parameters()) if isinstance(part, torch.nn.Module) else [part] for part in parts]
+    return torch.cat([p.detach().flatten() for part in parameters for p in part])
+
+
+def same_way(start, ours, theirs):
+    """Whether two trainings from one start have gone the same way, but for rounding."""
+    assert start.shape == ours.shape == theirs.shape
+    return ((ours - theirs).norm() / (theirs - start).norm()).item() < 0.003
+
+
+def clip_parts(model):
+    return flat(model.image, model.text, model.log_scale)
+
+
+def test_clip_takes_the_lessons_steps():
+    torch.manual_seed(3)
+    model = clip.CLIP()
+    start = clip_parts(model)
+    clip.train(model, 3, 3)
+    lesson, _ = train_numbers(seed=3, steps=3)
+    assert same_way(start, clip_parts(model), flat(lesson["image"], lesson["text"], lesson["scale"]))
+    assert same_way(start[-1], model.log_scale.detach(), lesson["scale"].log_scale.detach())  # it does not decay
+
+
+@pytest.mark.parametrize(
+    ("ours", "lessons"),
+    [({}, {}), ({"coeff": 0.3}, {"align": "dann", "weight": 0.3}), ({"labelled": 0.6}, {"on_target": True})],
+    ids=["source only", "DANN", "on target"],
+)
+def test_dann_takes_the_lessons_steps(ours, lessons):
+    model, (lesson, _) = dann.train("", 3, 3, **ours), train_digits(0.6, seed=3, steps=3, **lessons)
+    torch.manual_seed(3)
+    start, names = digits_model(), ("features", "label", "domain")
+    before, after = (flat(*(m[name] for name in names)) for m in (start, lesson))
+    assert same_way(before, flat(*(getattr(model, name) for name in names)), after)
+
+
+@pytest.mark.parametrize(("ours", "lessons"), [(None, {}), (0.3, {"align": ("dann",)})], ids=["source only", "DANN"])
+def test_combined_takes_the_lessons_steps(ours, lessons):
+    torch.manual_seed(3)
+    start = combined.CLIP()
+    model = combined.train(start, "", 4, 3, ours)
+    lesson, _ = adapt_numbers(numbers_model(3), numbers_batches(0.6), steps=3, seed=4, **lessons)
+    names = ("features", "image", "embed", "gru", "project", "log_scale")
+    before, after = (flat(*(getattr(m, name) for name in names)) for m in (start, model))
+    lessons_own = flat(*(lesson[name] for name in ("features", "image", "text", "scale")))
+    assert same_way(before, after, lessons_own)
+    assert same_way(before[-1], after[-1], lessons_own[-1])  # the scale does not decay
+
+
+def test_each_row_is_of_the_training_that_it_names(monkeypatch):
+    monkeypatch.setattr(
+        dann, "train", lambda title, seed, steps, coeff=None, labelled=0.0: (seed, steps, coeff, labelled)
+    )
+    monkeypatch.setattr(dann, "accuracy", lambda model: model)
+    found = dann.main(3, 8)
+    assert found["source only"] == (3, 8, None, 0.0)
+    assert found["DANN 0.3"] == (3, 8, 0.3, 0.0)
+    assert found["trained on target"] == (3, 8, None, 0.6)
+
+    def train(start, title, seed, steps, coeff=None):
+        return {"start": start, "seed": seed, "steps": steps, "coeff": coeff}
+
+    monkeypatch.setattr(combined, "train", train)
+    monkeypatch.setattr(combined, "recall_at_1", lambda model: model)
+    found = combined.main(3, 8)
+    one, other = found["source only"], found["CLIP + DANN 0.3"]
+    assert one["start"] is other["start"]
+    assert (one["start"]["seed"], one["start"]["steps"], one["start"]["coeff"]) == (3, 8, None)
+    assert (one["seed"], one["steps"], one["coeff"]) == (103, 3, None)
+    assert (other["seed"], other["steps"], other["coeff"]) == (103, 3, 0.3)
+
+
+def test_training_leaves_the_start_alone():
+    start = combined.CLIP()
+    before = flat(start)
+    assert not combined.train(start, "", 0, 1, 0.3).training  # dropout is off when it is measured
+    assert torch.equal(flat(start), before)
+
+
+def test_the_scale_is_clamped_after_the_step():
+    model = clip.CLIP()
+    model.log_scale.data.fill_(5.0)
+    clip.train(model, 0, 1)
+    assert model.log_scale.item() == pytest.approx(math.log(100))
+    start = combined.CLIP()
+    start.log_scale.data.fill_(5.0)
+    assert combined.train(start, "", 0, 1).log_scale.item() == pytest.approx(math.log(100))
+
+
+# --- and reaches their numbers ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "score"), [(name, score) for name, scores in results.FROM_SCRATCH.items() for score in scores]
+)
+def test_its_mean_lies_within_the_lessons_interval(name, score):
+    lesson, runs, column = results.FROM_SCRATCH[name][score]
+    ours = [row[score] for row in report.stored("from_scratch")[name]]
+    assert len(ours) == 5
+    _, low, high = report.interval([row[column] for row in report.stored(lesson)[runs]])
+    assert low <= sum(ours) / len(ours) <= high
+
+
+def test_clean_digits_are_read_by_every_method():
+    for row in report.stored("from_scratch")["dann"]:
+        assert min(value for score, value in row.items() if score.endswith(", clean")) >= 0.985
+
+
+def test_its_docstring_quotes_the_stored_means():
+    for name, scores in (
+        ("clip", ("untrained, seen", "CLIP, seen", "CLIP, unseen")),
+        ("dann", ("source only, photographs", "DANN 0.3, photographs", "trained on target, photographs")),
+        (
+            "combined",
+            [f"{m}, target {w}" for w in ("seen", "unseen") for m in ("source only", "CLIP + DANN 0.3")],
+        ),
+    ):
+        said = results.from_scratch_script(name).__doc__
+        stored = report.stored("from_scratch")[name]
+        for score in scores:
+            mean = f"{sum(row[score] for row in stored) / len(stored):.3f}".removeprefix("0")
+            assert re.search(rf"(?<![\d.]){re.escape(mean)}\b", said), (name, score, mean)
+
+
+@pytest.mark.long
+def test_clip_measures_what_the_lesson_measures():
+    torch.manual_seed(1)
+    model = clip.CLIP()
+    clip.train(model, 1, 90)
+    lesson, ours = results.one_numbers_run(1, steps=90), clip.recall_at_1(model)
+    assert lesson["seen"] > 0.3
+    assert ours == pytest.approx(lesson, abs=0.03)
+    assert not model.training  # dropout is off
+
+
+@pytest.mark.long
+def test_a_stored_run_can_be_measured_again():
+    again = dann.accuracy(dann.train("DANN", 0, 400, coeff=dann.LAMBDA))
+    for domain, value in again.items():
+        stored = report.stored("from_scratch")["dann"][0][f"DANN {dann.LAMBDA}, {domain}"]
+        assert value == pytest.approx(stored, abs=0.03)  # other processors round differently
+
+
+@pytest.mark.long
+def test_combined_measures_what_the_lesson_measures(monkeypatch):
+    monkeypatch.setattr(reference, "proxy_a_distance", lambda x, y: 0.0)  # it takes seconds
+    lesson, _ = adapt_numbers(numbers_model(0), numbers_batches(0.0), steps=80)
+    model = combined.CLIP().eval()
+    ours = (model.features, model.image, model.embed, model.gru, model.project)
+    for a, b in zip(
+        [*(p for part in ours for p in part.parameters()), model.log_scale],
+        [p for name in ("features", "image", "text", "scale") for p in lesson[name].parameters()],
+        strict=True,
+    ):
+        a.data.copy_(b)
+    found = measure_numbers(lesson, 0.6)
+    assert found["source seen"] > found["target seen"] + 0.05
+    again = combined.recall_at_1(model)
+    assert again == pytest.approx({name: found[name] for name in again}, abs=0.002)
