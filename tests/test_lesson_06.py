@@ -1,4 +1,4 @@
-"""Lesson 06's step is the one that trains, its trainings see what they may see, its runs can be measured again."""
+"""Lesson 06: its trainings see what they may see, its runs can be measured again."""
 
 import copy
 
@@ -6,9 +6,7 @@ import pytest
 import results
 import torch
 import torch.nn.functional as F
-from lessons import lesson
 
-from xlib import combined, dann
 from xlib.course import report
 from xlib.data import numbers
 from xlib.experiments import adapt
@@ -23,8 +21,6 @@ from xlib.experiments.numbers import (
     numbers_batches,
     numbers_model,
 )
-
-LESSON = lesson("06_combined")
 
 
 @pytest.fixture(scope="module")
@@ -55,24 +51,6 @@ def first_losses(monkeypatch, start, batches, **options):
     return model, terms, drawn
 
 
-def test_the_step_that_the_lesson_shows_is_the_one_that_trains(monkeypatch, start):
-    scope = {"torch": torch, "F": F, "dann": dann, "combined": combined}
-    exec(LESSON.source("step_terms"), scope)
-    batches = numbers_batches(0.6)
-    model, terms, drawn = first_losses(monkeypatch, start, batches, align=("dann", "mmd"), coeff=0.3)
-    pairs, (_, unpaired) = drawn[2][1], drawn[3][1]
-    ramp = dann.dann_coeff(0.5)
-    shown = scope["step_terms"](model, *pairs, unpaired, 0.3 * ramp)
-    for name, weight in (("contrastive", 1), ("domain", 1), ("mmd", ramp)):
-        torch.testing.assert_close(terms[1][name], weight * shown[name], rtol=1e-4, atol=1e-6)
-    parameters = [p for name, p in model.named_parameters() if name.startswith("features")]
-    both = [
-        torch.autograd.grad(sum(t.values()), parameters) for t in (terms[1], {**shown, "mmd": ramp * shown["mmd"]})
-    ]
-    for ours, theirs in zip(*both, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
-
-
 def test_the_target_is_drawn_only_where_a_term_needs_it(monkeypatch, start):
     batches = numbers_batches(0.6)
     for options, terms, parts in (
@@ -93,7 +71,7 @@ def test_guesses_come_from_pictures_as_they_are(monkeypatch, start):
     plain, changed = torch.rand(78, 3, 16, 32), torch.rand(78, 3, 16, 32)
     source = numbers_batches(0.0).source
     seen = []
-    monkeypatch.setattr(combined, "self_training_loss", lambda *logits: seen.append(logits) or logits[1].sum())
+    monkeypatch.setattr(adapt, "self_training_loss", lambda *logits: seen.append(logits) or logits[1].sum())
     batches = Batches(source, lambda generator: (plain, changed))
     model, _, drawn = first_losses(monkeypatch, start, batches, guesses=1.0)
     with torch.no_grad():
@@ -179,6 +157,7 @@ def test_emoji_domains_are_named():
         emoji_features(None, "photographs", side=16)
 
 
+@pytest.mark.long
 def test_a_stored_run_can_be_measured_again():
     again = results.one_emoji_across_run(0, "photographs", **results.EMOJI["photographs"]["MMD"])
     for name, value in report.stored("06_combined")["photographs MMD"][0].items():
