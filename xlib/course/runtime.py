@@ -24,10 +24,11 @@ def seed_everything(seed: int) -> torch.Generator:
 
     Functions of xlib draw from a generator that is handed to them. The global seeds are for what libraries draw
     themselves, such as the first weights of a layer.
-
-    Raises:
-        TypeError: seed is not an int.
-        ValueError: seed is outside 0 ... 2**32 - 1, the range that NumPy takes.
+    Raises TypeError for a seed that is no int, ValueError outside 0 ... 2**32 - 1, the range that NumPy takes.
+    Example:
+        >>> generator = seed_everything(7)
+        >>> torch.equal(torch.rand(3), torch.rand(3, generator=generator))  # two generators, one seed
+        True
     """
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise TypeError(f"seed must be an int, got {type(seed).__name__}")
@@ -40,7 +41,13 @@ def seed_everything(seed: int) -> torch.Generator:
 
 
 def pick_device() -> torch.device:
-    """The fastest device at hand: CUDA (NVIDIA, or AMD under ROCm), then Apple's MPS, then the CPU."""
+    """The fastest device at hand: CUDA (NVIDIA, or AMD under ROCm), then Apple's MPS, then the CPU.
+
+    Example:
+        >>> device = pick_device()
+        >>> device.type in ("cuda", "mps", "cpu")
+        True
+    """
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -51,9 +58,11 @@ def pick_device() -> torch.device:
 def budget() -> str:
     """How much to compute: "gpu" where there is a GPU, else "cpu"; XLIB_BUDGET=smoke cuts each training run to a
     few steps, to see that everything runs (claims are then reported but not enforced).
-
-    Raises:
-        ValueError: XLIB_BUDGET holds anything but smoke, cpu or gpu.
+    Raises ValueError where XLIB_BUDGET holds anything but smoke, cpu or gpu.
+    Example:
+        >>> from unittest import mock
+        >>> with mock.patch.dict(os.environ, XLIB_BUDGET="Smoke"): budget()
+        'smoke'
     """
     chosen = os.environ.get("XLIB_BUDGET", "").strip().lower()
     if not chosen:
@@ -63,12 +72,25 @@ def budget() -> str:
 
 
 def steps(cpu: int, *, gpu: int | None = None) -> int:
-    """The number of training steps under the present budget: 3 for smoke, `cpu`, or `gpu` (default: as `cpu`)."""
+    """The number of training steps under the present budget: 3 for smoke, `cpu`, or `gpu` (default: as `cpu`).
+
+    Relations: `by_budget(cpu, gpu=gpu)` under any budget but smoke.
+    Example:
+        >>> from unittest import mock
+        >>> with mock.patch.dict(os.environ, XLIB_BUDGET="smoke"): steps(400, gpu=20_000)
+        3
+    """
     return {"smoke": 3, "cpu": cpu, "gpu": cpu if gpu is None else gpu}[budget()]
 
 
 def by_budget(cpu, *, gpu):
-    """`gpu` under the budget of that name, else `cpu`: a batch, the width of a model, the side of an image."""
+    """`gpu` under the budget of that name, else `cpu`: a batch, the width of a model, the side of an image.
+
+    Example:
+        >>> from unittest import mock
+        >>> with mock.patch.dict(os.environ, XLIB_BUDGET="gpu"): by_budget("small", gpu="large")
+        'large'
+    """
     return gpu if budget() == "gpu" else cpu
 
 
@@ -77,6 +99,10 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager:
 
     XLIB_BF16=1 asks for it on a CPU as well, where that has instructions for it (AVX512-BF16): experiments then train
     11 to 22% faster, and to somewhat other models: not all of the stored results come out as closely again.
+    Example:
+        >>> a = torch.ones(2, 2)
+        >>> with autocast(a.device): (a @ a).dtype
+        torch.float32
     """
     fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu" and os.environ.get("XLIB_BF16", "").strip() == "1":
@@ -86,7 +112,13 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager:
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """The tensor on that device. To CUDA it goes by way of pinned memory, and the program does not wait for it."""
+    """The tensor on that device. To CUDA it goes by way of pinned memory, and the program does not wait for it.
+
+    Example:
+        >>> a = torch.ones(2)
+        >>> to_device(a, "cpu") is a  # it is there already: no copy
+        True
+    """
     if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
@@ -99,6 +131,10 @@ def compiled(model: nn.Module) -> Iterator[None]:
     Without the variable nothing happens: compiling the small encoders took 27 s on one core, and their steps were no
     faster then. It is for large models on a GPU. A part that cannot be compiled, for example where there is no C++
     compiler, says so once and goes on as it is. Dropout draws other numbers when compiled, as with another seed.
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 2))
+        >>> with compiled(model): "forward" in vars(model[0])  # the switch is off: nothing is in the way
+        False
     """
     parts = dict(model.named_children()) if os.environ.get("XLIB_COMPILE", "").strip() == "1" else {}
     for name, part in parts.items():
@@ -129,7 +165,13 @@ def _with_fallback(name: str, part: nn.Module, plain: Callable) -> Callable:
 
 
 def is_first_process() -> bool:
-    """Whether this process prints and writes files: it is the only one, or the first in a job of several."""
+    """Whether this process prints and writes files: it is the only one, or the first in a job of several.
+
+    Example:
+        >>> if is_first_process():
+        ...     print("written once")
+        written once
+    """
     distributed = torch.distributed
     return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
 
@@ -141,8 +183,13 @@ def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str
 
     Flushing denormals (numbers below 1e-38) to zero changes no result that anyone can see, and spares CPUs a slow
     path that softmax and Adam walk into: a small network trains up to several times faster. Half of the cores are
-    left to the browser and to whatever else runs: a small network has little for them to do, and
-    threads that wait for each other on a busy machine make its training several times slower.
+    left to the browser and the rest of the machine: a small network has little for them to do, and threads that wait
+    for each other make its training several times slower.
+    Example:
+        >>> device = start(seed=1, batch=64, minutes="2 minutes")
+        device ... · budget ... · seed 1 · batch 64 · expected time 2 minutes
+        >>> torch.initial_seed()
+        1
     """
     from xlib.explore.view import show_widgets  # here, since other users of this module need no widget
 
@@ -159,11 +206,15 @@ def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str
 
 
 def self_check() -> list[tuple[str, str, bool]]:
-    """What the course finds on this machine, as rows (what, found, is it fine?); nothing is downloaded.
-
-    A row that is not fine says what the lessons do instead.
+    """What the course finds on this machine, as rows (what, found, is it fine?), where a row that is not fine says
+    what the lessons do instead; nothing is downloaded.
+    Example:
+        >>> rows = self_check()
+        >>> [what for what, found, fine in rows][:3]
+        ['Python', 'torch', 'torchvision']
     """
     memory = psutil.virtual_memory()
+    free = memory.available / 2**30
     rows = [("Python", platform.python_version(), True)]
     for package in ("torch", "torchvision", "transformers", "jupyterlab", "anywidget"):
         rows.append((package, *_version(package)))
@@ -172,11 +223,7 @@ def self_check() -> list[tuple[str, str, bool]]:
         ("device", torch.cuda.get_device_name() if device.type == "cuda" else device.type, True),
         ("budget", budget(), True),
         ("CPU cores", str(os.cpu_count()), True),
-        (
-            "free memory",
-            f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB",
-            memory.available > 2**30,
-        ),
+        ("free memory", f"{free:.1f} of {memory.total / 2**30:.1f} GiB", free > 1),
     ]
     at_hand = {
         "handwritten digits": ("sklearn",),

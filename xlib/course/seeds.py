@@ -31,23 +31,28 @@ def run_seeds(
     """Repeat a measurement with several seeds, in parallel processes of one thread each, and keep what is done.
 
     Each finished run is written to the file at once and in one move, so a run that was stopped or failed goes on
-    where it was: only missing seeds are run, and the rows of seeds that are not asked for stay. The file never
-    mixes: with other settings than it was made with, or with runs to add and other versions of Python or torch than
-    it was made with, this is an error and nothing is run. Delete the file to start afresh.
-
+    where it
+    was: only missing seeds are run, and the rows of seeds that are not asked for stay. The file never mixes: with
+    other settings than it was made with, or with runs to add and other versions of Python or torch than it was made
+    with, this is an error and nothing is run. Delete the file to start afresh.
     Args:
         one_run: takes a seed, and draws all that is random from it; returns finite numbers by name. In parallel
-            processes it must be importable: a function of a module or script (guarded by `if __name__ ...`), or
-            functools.partial of one; not a function written in a notebook, which needs processes=1. Several
-            measurements by name share the processes, and the file.
+            processes
+            it must be importable: a function of a module or script (guarded by `if __name__ ...`), or
+            functools.partial of one; not one written in a notebook, which needs processes=1. Several measurements by
+            name share the processes, and the file.
         seeds: whole numbers, each once.
         file: a JSON file {"settings": ..., "versions": ..., name: [row, ...]}, or None to keep nothing. The name of a
             single one_run is "runs".
         settings: everything that the numbers depend on beside the seed, as JSON can hold it; needed with a file.
         processes: how many at a time; None for one a core. With 1, all runs in this process.
-
     Returns: the rows {"seed": seed, **numbers} in the order of seeds; by name if one_run was a mapping.
     Raises: ValueError or TypeError that names what is wrong; RuntimeError that names the run which failed.
+    Example:
+        >>> run_seeds(lambda seed: {"square": seed**2}, [3, 2], processes=1)
+        [{'seed': 3, 'square': 9.0}, {'seed': 2, 'square': 4.0}]
+        >>> run_seeds({"a": lambda seed: {"x": 1}, "b": lambda seed: {"x": 2}}, [0], processes=1)
+        {'a': [{'seed': 0, 'x': 1.0}], 'b': [{'seed': 0, 'x': 2.0}]}
     """
     runs = dict(one_run) if isinstance(one_run, Mapping) else {"runs": one_run}
     seeds = list(seeds)

@@ -65,8 +65,7 @@ def fit(
     """Minimise a loss for a number of steps.
 
     In a job of several processes each one calls this; the first alone shows a bar, prints, and writes checkpoints,
-    which all of them take up.
-
+    which all of them take up. On CUDA the most memory that the run held is printed at its end.
     Args:
         model: holds every trained parameter, and is switched to training mode. Nothing is moved between devices.
         loss: called with the step number (0, 1, ...); draws a batch and returns one scalar, or a dictionary of named
@@ -75,24 +74,22 @@ def fit(
         steps: where to stop, counted from the very first step, so that a resumed run ends where an unbroken one does.
         generator: what `loss` draws its batches from; its state is part of a checkpoint, so that a resumed run
             sees the batches that it would have seen.
-        scheduler: stepped once a step.
-        after_step: called after each optimiser step, for example to clamp a temperature.
+        scheduler: stepped once a step. after_step: called after each, for example to clamp a temperature.
         snapshot: returns a tensor to keep, such as embeddings of fixed items; called in evaluation mode without
             gradients before the first step, after each `every` steps, and after the last one.
-        every: steps between snapshots and between checkpoints.
         checkpoint: a folder. Progress is written there every `every` steps and at the end, and taken up again
-            when the folder already holds some. Two files: state.safetensors (tensors) and state.json (numbers).
+            when it already holds some. Two files: step-<number>.safetensors (tensors) and state.json (numbers).
         mixed: whether `loss` runs under `runtime.autocast`; parameters, gradients and updates stay in float32.
         title: stands before the progress bar.
-
-    On CUDA the most memory that the run held is printed at its end.
-
-    Returns:
-        A Run. After Ctrl-C it holds what was reached, `interrupted` is True, and the model is usable.
-
-    Raises:
-        TrainingDiverged: a term of the loss is not finite; says which term and at which step. No update is made.
-        ValueError: steps or every is not above zero; or the loss returned something else than scalars.
+    Returns a Run. After Ctrl-C it holds what was reached, `interrupted` is True, and the model is usable.
+    Raises TrainingDiverged where a term of the loss is not finite: it says which and at which step, and no update is
+    made; ValueError for steps or every not above zero, or a loss of something else than scalars.
+    Example:
+        >>> model = nn.Linear(1, 1, bias=False)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> run = fit(model, lambda i: (model.weight - 3).square(), optimizer, steps=50, generator=torch.Generator())
+        >>> run.step, model.weight.item()
+        (50, 3.0)
     """
     for name, value in (("steps", steps), ("every", every)):
         if value < 1:
@@ -145,8 +142,11 @@ def one_cycle(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW, and one cycle of its learning rate: up to `rate` in a fifth of the steps, down to almost 0 in the rest
     (Smith & Topin 2018, arXiv 1708.07120). Step both once a batch.
-
     decay: weight decay, of all but single numbers such as a logit scale, which it would pull towards 1.
+    Example:
+        >>> optimizer, schedule = one_cycle(nn.Linear(2, 2), steps=10, rate=0.1, decay=0.01)
+        >>> [(optimizer.step(), schedule.step(), schedule.get_last_lr()[0])[2] for _ in range(9)]
+        [0.100, 0.096, 0.085, 0.069, 0.050, 0.031, 0.015, 0.004, 0.000]
     """
     parameters = list(model.parameters())
     groups = [
@@ -162,10 +162,15 @@ def one_cycle(
 
 
 def fit_one_cycle(model: nn.Module, loss: Callable, *, steps: int, rate: float, decay: float, **options) -> Run:
-    """`fit` with `one_cycle`. In mixed precision where that pays, see `runtime.autocast`, and compiled where
-    XLIB_COMPILE=1 asks for it, see `runtime.compiled`. A part called "scale" is clamped after each step.
-
-    options: the others of `fit`.
+    """`fit` in mixed precision where that pays, see `runtime.autocast`, and compiled where XLIB_COMPILE=1 asks for
+    it, see `runtime.compiled`. A part called "scale" is clamped after each step. options: the others of `fit`.
+    Relations: on a CPU, `fit` with the optimiser and the scheduler of `one_cycle`.
+    Example:
+        >>> model = nn.ModuleDict({"line": nn.Linear(1, 1)})
+        >>> options = {"steps": 100, "rate": 0.3, "decay": 0.0, "generator": torch.Generator()}
+        >>> run = fit_one_cycle(model, lambda step: (model["line"](torch.ones(1)) - 3).square().sum(), **options)
+        >>> run.curve()[-1] < 0.001
+        True
     """
     optimizer, schedule = one_cycle(model, steps=steps, rate=rate, decay=decay)
     clamp = model["scale"].clamp_ if "scale" in dict(model.named_children()) else None

@@ -17,8 +17,13 @@ from xlib._files import written_whole
 
 
 def folder() -> Path:
-    """Where xlib keeps its cache: `$XLIB_CACHE` if set, `.cache/xlib` in the clone when xlib runs from one, and
-    otherwise the user's own cache folder. It need not exist yet."""
+    """Where xlib keeps its cache: `$XLIB_CACHE`, else `.cache/xlib` in the clone when xlib runs from one, else the
+    user's own cache folder. It need not exist yet.
+    Example:
+        >>> from unittest import mock
+        >>> with mock.patch.dict(os.environ, XLIB_CACHE="elsewhere"): folder().name
+        'elsewhere'
+    """
     if chosen := os.environ.get("XLIB_CACHE"):
         return Path(chosen).expanduser()
     root = Path(__file__).resolve().parents[2]
@@ -30,15 +35,20 @@ def folder() -> Path:
 def cached(name: str, key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """The tensors of make(), from the cache folder when an intact copy with the same key is there.
 
+    A file gets its name only when it is complete: processes that start at once each make their own, and the last one
+    stays. A damaged file gives a warning and is made again. A folder that cannot be written gives a warning, and the
+    tensors are returned all the same. Damage is found by a CRC-32 over the key and each tensor's name, type, shape
+    and bytes: proof against accidents, not forgery.
     Args:
         name: the file's name in the folder, without its ending; one name holds one key at a time.
         key: says what the tensors were made from (versions, settings); another key makes them again.
         make: returns the tensors by name; called only when the cache cannot serve.
-
-    A file gets its name only when it is complete, so processes that start at once do not disturb one another:
-    each makes its own, and the last to finish stays. A damaged file gives a warning and is made again. A folder
-    that cannot be written gives a warning, and the tensors are returned all the same. Damage is found by a
-    CRC-32 over the key and every tensor's name, type, shape and bytes: proof against accidents, not forgery.
+    Example:
+        >>> import tempfile, unittest.mock as mock
+        >>> with tempfile.TemporaryDirectory() as new, mock.patch.dict(os.environ, XLIB_CACHE=new):
+        ...     made = cached("squares", "edition 1", lambda: {"x": torch.arange(3) ** 2})
+        ...     cached("squares", "edition 1", lambda: 1 / 0)["x"]  # which is not called
+        tensor([0, 1, 4])
     """
     path = folder() / f"{name}.safetensors"
     try:

@@ -60,9 +60,14 @@ def load(styles: tuple[str, ...] = STYLES) -> Emoji:
 
     An emoji here is one code point: sequences, mostly skin tones and gendered copies of others, are left out. The
     first call draws for some seconds, with a progress bar; later ones read xlib's cache.
-
     Raises TypeError or ValueError for anything but names out of STYLES, and ModuleNotFoundError naming the package
     when one is not installed.
+    Example:
+        >>> icons = load(("noto",))
+        >>> icons.characters[0], icons.names["en"][0], icons.group_names[icons.groups[0]]
+        ('😀', 'grinning face', 'Smileys & Emotion')
+        >>> icons.images["noto"].shape == (len(icons.concepts), 4, 64, 64)
+        True
     """
     if isinstance(styles, str):
         raise TypeError(f"styles must be a tuple such as ({styles!r},), got the string {styles!r}")
@@ -81,16 +86,18 @@ def load(styles: tuple[str, ...] = STYLES) -> Emoji:
 def split(emoji: Emoji, *, unseen: int = 300, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Indices of the emoji to train on, and of those kept for the test, so that unseen means unseen.
 
-    Whole concepts move, never single emoji. Two emoji share a concept when their English names differ only in
-    words for sex, age, colour, size, direction, phase or state ("prince" and "princess", "blue heart" and "red
-    heart", "cat" and "cat face", "two o'clock" and "two-thirty"), or when one of the artists drew both nearly the
-    same ("anguished face" and "fearful face"); and so do any two that a chain of such pairs connects.
-
+    Whole concepts move, never single emoji. Two emoji share a concept when their English names differ only in words
+    for sex, age, colour, size, direction, phase or state ("prince" and "princess", "blue heart" and "red heart",
+    "cat" and "cat face", "two o'clock" and "two-thirty"), or when one of the artists drew both nearly the same
+    ("anguished face" and "fearful face"); and so do any two that a chain of such pairs connects.
     Args:
         unseen: how many emoji to keep for the test, above 0 and below N.
         seed: another seed draws other concepts.
-
     Returns (N − unseen,) and (unseen,) int64, both ascending. Raises ValueError when `unseen` is out of range.
+    Example:
+        >>> concepts = torch.tensor([0, 0, 1, 2])  # the first two mean the same
+        >>> split(Emoji([], {}, concepts, [], concepts, {}), unseen=2)
+        (tensor([0, 1]), tensor([2, 3]))
     """
     count = len(emoji.concepts)
     if not 0 < unseen < count:
@@ -112,8 +119,11 @@ def on_background(rgba: Tensor, background: float | Tensor = 1.0) -> Tensor:
         rgba: (N, 4, H, W) uint8, as in Emoji.images.
         background: a grey from 0 (black) to 1 (white), or a floating tensor in [0, 1] that broadcasts to
             (N, 3, H, W), such as pictures of that shape or one colour of shape (3, 1, 1).
-
     Returns (N, 3, H, W) float32 in [0, 1] on rgba's device. Raises TypeError or ValueError naming the argument.
+    Example:
+        >>> red = torch.tensor([255, 0, 0, 51], dtype=torch.uint8).view(1, 4, 1, 1)  # of which a fifth covers
+        >>> on_background(red).flatten(), on_background(red, 0.5).flatten()
+        (tensor([1.0, 0.8, 0.8]), tensor([0.6, 0.4, 0.4]))
     """
     if not isinstance(rgba, Tensor) or rgba.dtype != torch.uint8:
         raise TypeError(f"rgba must be a uint8 tensor, got {getattr(rgba, 'dtype', type(rgba).__name__)}")

@@ -28,15 +28,16 @@ def minilm_features(texts: Sequence[str]) -> Tensor:
 
     The last layer's vectors, averaged over a text's word pieces (padding left out) and divided by their length:
     Reimers and Gurevych, "Sentence-BERT", EMNLP 2019 (arXiv:1908.10084), section 3, mean pooling.
-
     Args:
         texts: N strings. What lies beyond a text's first 256 word pieces is cut off.
-
     Returns (N, 384) float32 of unit length, on the CPU. Results are kept in xlib's cache, by the texts' digest.
-
     Raises TypeError or ValueError when `texts` is not a non-empty sequence of strings, ValueError when the weights
-    are not the published ones (their SHA-256 is checked before they are loaded), and OSError when neither the
-    package nor the hub has them.
+    are not the published ones (their SHA-256 is checked before they are loaded), and OSError when neither the package
+    nor the hub has them.
+    Example:
+        >>> cat, kitten, car = minilm_features(["a cat", "a kitten", "a car"])
+        >>> cat @ kitten, cat @ car
+        (tensor(0.8), tensor(0.4))
     """
     if isinstance(texts, str) or not isinstance(texts, Sequence):
         raise TypeError(f"texts must be a list of strings, got {type(texts).__name__}")
@@ -55,13 +56,8 @@ def _encode(texts: Sequence[str]) -> Tensor:
     features = torch.empty(len(texts), DIMENSIONS)
     for start in tqdm(range(0, len(texts), _BATCH), desc="encoding texts", leave=False, delay=1):
         chosen = by_length[start : start + _BATCH]
-        batch = tokenizer(
-            [texts[index] for index in chosen],
-            padding=True,
-            truncation=True,
-            max_length=_LONGEST,
-            return_tensors="pt",
-        )
+        part = [texts[index] for index in chosen]
+        batch = tokenizer(part, padding=True, truncation=True, max_length=_LONGEST, return_tensors="pt")
         with torch.no_grad():
             states = model(**batch).last_hidden_state
         mask = batch["attention_mask"][..., None]
@@ -74,12 +70,10 @@ def _model() -> tuple:
     """Tokenizer and model, loaded once a process."""
     from transformers import AutoModel, AutoTokenizer
 
-    folder = _weights()
+    folder, options = _weights(), {"local_files_only": True, "trust_remote_code": False}
     with quiet():
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model = AutoModel.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
-        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        model = AutoModel.from_pretrained(folder, use_safetensors=True, **options)
     return tokenizer, model.float().eval()
 
 
@@ -107,7 +101,13 @@ def _weights() -> Path:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps transformers from printing its loading bar and its report on unused weights, in here only."""
+    """Keeps transformers from printing its loading bar and its report on unused weights, in here only.
+
+    Example:
+        >>> from transformers.utils import logging
+        >>> with quiet(): logging.is_progress_bar_enabled()
+        False
+    """
     from transformers.utils import logging
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -14,12 +14,14 @@ def moons(
 
     The usual toy for domain adaptation (Ganin et al., JMLR 17, 2016, section 5.1.1): the source as it is, the
     target rotated. The same state of the generator gives the same points, whatever the rotation.
-
     noise: standard deviation of the Gaussian noise on each coordinate; the circles have radius 1.
-
     Returns x, (n, 2) float32, and y, (n,) int64, 0 for the upper moon and 1 for the lower: half of each (one more
     0 where n is odd), taking turns. On the generator's device.
     Raises TypeError or ValueError for n below 2, degrees or noise not finite, or noise below 0.
+    Example:
+        >>> x, y = moons(4, noise=0.0, generator=torch.Generator().manual_seed(0))
+        >>> y.tolist(), x[y == 0].norm(dim=1)  # the upper one is half of the unit circle
+        ([0, 1, 0, 1], tensor([1., 1.]))
     """
     _check(n, least=2, noise=noise, generator=generator)
     if not math.isfinite(degrees):
@@ -43,9 +45,12 @@ def paired_gaussians(
 
     The maps A and B, (latent, dim) with columns of length 1, are fixed for given dim and latent, so that pairs from
     two generators can be training and held-out pairs. Without noise every coordinate has variance 1.
-
     Returns a and b, (n, dim) float32 each; row i of both comes from the same z. On the generator's device.
     Raises TypeError or ValueError for n, dim or latent below 1, latent above dim, or a bad noise.
+    Example:
+        >>> a, b = paired_gaussians(5, dim=3, latent=1, noise=0.0, generator=torch.Generator().manual_seed(0))
+        >>> torch.linalg.matrix_rank(torch.cat([a, b], dim=1))  # one cause behind all six columns
+        tensor(1)
     """
     _check(n, least=1, noise=noise, generator=generator)
     if not 1 <= latent <= dim:

@@ -44,21 +44,25 @@ def adapt(
     """Train a copy of a CLIP on captioned source images, and on target images that have no captions.
 
     Both go through the image tower in one batch. Every term but the contrastive one is raised from 0 by `dann_coeff`.
-
     Args:
         start: parts "features" (images to (n, f)), "image" (features to embeddings), "text", "scale"; not changed.
         batches: see `Batches`; the target is drawn only where a term needs it.
-        steps, rate, decay: of AdamW, with one cycle of the learning rate.
+        steps, rate, decay: of AdamW, with one cycle of the learning rate. seed: of the batches and of the domain
+            head.
         align: any of "dann" and "mmd".
         between: "domains", whose features are brought together; or "modalities", the embeddings of images and texts.
         coeff: λ of the reversal. MMD has weight 1.
-        information: weight of `information_maximisation` of the target's captions.
-        guesses: weight of `self_training_loss`.
+        information, guesses: weights of `information_maximisation` of the target's captions, of `self_training_loss`.
         classes: what the text tower takes for the captions to guess among. None: those of the batch.
-        seed: of the batches and of the domain head.
-
     Returns the adapted model, in evaluation mode, and its Run.
     Raises ValueError for an unknown name in align or between; whatever the terms raise.
+    Relations: with no align, information or guesses, plain CLIP on the source: its loss is `info_nce` alone.
+    Example:
+        >>> from xlib.experiments.numbers import numbers_batches, numbers_model
+        >>> options = {"steps": 2, "rate": 3e-3, "decay": 0.01, "align": ("dann", "mmd"), "information": 0.1}
+        >>> model, run = adapt(numbers_model(0), numbers_batches(1.0), **options)
+        >>> sorted(run.history[0])
+        ['contrastive', 'domain', 'information', 'loss', 'mmd', 'step']
     """
     for name in align:
         _validate.choice("align", name, ("dann", "mmd"))

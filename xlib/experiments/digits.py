@@ -17,7 +17,6 @@ SIDE = 16  # pixels of a digit, each way
 def draw_digits(scans: Tensor, stripes: Tensor, strength: float, *, generator: torch.Generator) -> Tensor:
     """Scans (B, 1, 16, 16) on random patches of the stripes (S, 3, H, W), as `digits.photo_digits` blends them:
     (B, 3, 16, 16). At strength 0 they stay clean.
-
     Example:
         >>> scans, stripes = torch.rand(2, 1, 16, 16), torch.rand(1, 3, 16, 16)  # room for one patch alone
         >>> images = draw_digits(scans, stripes, 0.5, generator=torch.Generator())
@@ -48,7 +47,6 @@ def held_out_digits(strength: float, *, copies: int = 1) -> tuple[Tensor, Tensor
 def halves(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of two halves with as many of each digit: for a domain probe, which must see other scans in each domain
     and no other difference. Every other row would not do: scans come in the order 0 to 9, even and odd by turns.
-
     Example:
         >>> labels = torch.tensor([0, 1, 0, 1])
         >>> [labels[half].tolist() for half in halves(labels)], labels[::2].tolist()
@@ -106,7 +104,6 @@ def train_digits(
     from it. reverse: stands between features and domain head; another function than `grad_reverse` shows what
     goes wrong. on_target: the oracle, which gets labelled photo digits in place of the clean ones. batch: images of
     each domain in a step; both go through the network together. width: as in `digits_model`.
-
     Returns the model of `digits_model`, in evaluation mode on `device`, and its Run with the terms "label",
     "domain" or the name of `align`, and "information".
     Raises ValueError for a bad strength or align.

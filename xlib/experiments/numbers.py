@@ -209,7 +209,7 @@ def measure_numbers(model: nn.ModuleDict, strength: float, *, each: int = 20) ->
     result["entropy"] = dann.entropy(logits).item()
     result["information"] = dann.information_maximisation(logits).item()
     result["density"] = dann.soft_neighbourhood_density(logits).item()
-    some = torch.arange(0, len(number), 4)
+    some = torch.arange(0, len(number) - 2, 4)
     result["A-distance"] = dann.proxy_a_distance(features["source"][some], features["target"][some + 2])
     return result
 

@@ -57,6 +57,10 @@ def load(row: str, size: str, *, stand_ins: bool = False) -> Domains:
     stand_ins: the course's own digits in their place, clean and on photographs at full strength. They have 1,411
     images and not 60,000, and what they show is that the code runs, not what the paper's table says.
     Raises ValueError for an unknown row or size, `full.Unavailable` where a data set cannot be had.
+    Example:
+        >>> domains = load("MNIST → MNIST-M", "smoke", stand_ins=True)
+        >>> [images.shape for images, labels in domains][0], torch.equal(domains.source[1], domains.target[1])
+        (torch.Size([200, 3, 28, 28]), True)
     """
     _validate.choice("row", row, ROWS)
     _validate.choice("size", size, tuple(SIZES))
@@ -97,7 +101,12 @@ def _sized(images: Tensor, labels: Tensor, side: int, count: int | None) -> tupl
 
 def networks(side: int) -> nn.ModuleDict:
     """The paper's networks for images (N, 3, side, side), side 28 or 32, with random weights: "features" (flat),
-    "label" (logits of ten classes), "domain" (logits of two: our heads end in one logit a class, theirs in one)."""
+    "label" (logits of ten classes), "domain" (logits of two: our heads end in one logit a class, theirs in one).
+    Example:
+        >>> model = networks(28)
+        >>> model["domain"](model["features"](torch.rand(2, 3, 28, 28))).shape
+        torch.Size([2, 2])
+    """
     _validate.choice("side", side, (28, 32))
     if side == 28:  # figure 4a
         features = [nn.Conv2d(3, 32, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 48, 5), nn.ReLU(), nn.MaxPool2d(2)]
@@ -135,6 +144,11 @@ def train(
 
     Stochastic gradient descent with momentum .9 and the rate .01 / (1 + 10 p)^.75, where p runs from 0 to 1; what
     aligns the domains is weighted with `dann.dann_coeff(p)`, as the paper does it.
+    Example:
+        >>> domains = load(ROWS[0], "smoke", stand_ins=True)
+        >>> model, run = train(domains, "CORAL", seed=0, steps=2)
+        >>> sorted(run.history[0])
+        ['CORAL', 'label', 'loss', 'step']
     """
     _validate.choice("method", method, METHODS)
     torch.manual_seed(seed)
@@ -175,7 +189,14 @@ def _scaled(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def accuracy(model: nn.ModuleDict, images: Tensor, labels: Tensor) -> float:
-    """The share of images (N, 3, side, side) uint8 whose digit is recognised."""
+    """The share of images (N, 3, side, side) uint8 whose digit is recognised.
+
+    Example:
+        >>> domains = load(ROWS[0], "smoke", stand_ins=True)
+        >>> model, _ = train(domains, "trained on target", seed=0, steps=2)
+        >>> 0 <= accuracy(model, *domains.test) <= 1
+        True
+    """
     device = next(model.parameters()).device
     right = [
         (model["label"](model["features"](_scaled(part.to(device)))).argmax(dim=1).cpu() == digit)
@@ -185,7 +206,13 @@ def accuracy(model: nn.ModuleDict, images: Tensor, labels: Tensor) -> float:
 
 
 def one_run(seed: int, *, row: str, method: str, size: str, stand_ins: bool) -> dict[str, float]:
-    """Train once, and score once: {"accuracy": on the target's test images}."""
+    """Train once, and score once: {"accuracy": on the target's test images}.
+
+    Example:
+        >>> options = {"method": "source only", "size": "smoke", "stand_ins": True}  # 3 steps
+        >>> list(one_run(0, row=ROWS[0], **options))
+        ['accuracy']
+    """
     domains, device = load(row, size, stand_ins=stand_ins), runtime.pick_device()
     model, _ = train(domains, method, seed=seed, steps=SIZES[size]["steps"], device=device)
     return {"accuracy": round(accuracy(model, *domains.test), 4)}
@@ -199,6 +226,11 @@ def run(
     size: of SIZES; None for the present budget's. What is finished is kept in xlib's cache, so that a run that was
     stopped goes on. On a GPU one training at a time, on a CPU one a core.
     Raises `full.Unavailable` where a data set cannot be had.
+    Example:
+        >>> found = run(rows=ROWS[:1], seeds=range(3), size="smoke", stand_ins=True)  # doctest: +SKIP
+        >>> run(rows=["MNIST → USPS"])  # refused before anything is trained
+        Traceback (most recent call last):
+        ValueError: row must be one of 'MNIST → MNIST-M', 'SVHN → MNIST', got 'MNIST → USPS'
     """
     size, rows = runtime.budget() if size is None else size, list(rows)
     for row in rows:
@@ -214,7 +246,13 @@ def run(
 
 
 def describe(size: str, stand_ins: bool) -> str:
-    """What a table of this size shows, as a sentence or two for above it."""
+    """What a table of this size shows, as a sentence or two for above it.
+
+    Example:
+        >>> full, reduced = describe("gpu", False), describe("cpu", False)
+        >>> print(full)
+        All images, 20,000 steps, the paper's networks. Nothing was chosen by target labels.
+    """
     of = SIZES[size]
     if size == "gpu" and not stand_ins:
         return f"All images, {of['steps']:,} steps, the paper's networks. Nothing was chosen by target labels."
@@ -231,7 +269,13 @@ def describe(size: str, stand_ins: bool) -> str:
 
 
 def measurements(rows: Iterable[str], size: str, stand_ins: bool) -> dict[str, Callable[[int], dict[str, float]]]:
-    """What `run` measures, as functions of a seed."""
+    """What `run` measures, as functions of a seed.
+
+    Example:
+        >>> chosen = measurements(ROWS, "smoke", True)
+        >>> len(chosen), list(chosen)[1]
+        (10, 'MNIST → MNIST-M: DANN')
+    """
     return {
         f"{row}: {method}": functools.partial(one_run, row=row, method=method, size=size, stand_ins=stand_ins)
         for row in rows
@@ -240,7 +284,13 @@ def measurements(rows: Iterable[str], size: str, stand_ins: bool) -> dict[str, C
 
 
 def table(found: dict[str, list[dict[str, float]]], *, stand_ins: bool = False) -> list[dict[str, str]]:
-    """Rows for `report.table`: mean accuracy and the 95% interval of the mean, beside the published number."""
+    """Rows for `report.table`: mean accuracy and the 95% interval of the mean, beside the published number.
+
+    Example:
+        >>> found = {"MNIST → MNIST-M: DANN": [{"accuracy": 0.75}, {"accuracy": 0.77}]}
+        >>> table(found)
+        [{'': 'MNIST → MNIST-M', 'method': 'DANN', '2 seeds': '0.760 [0.633, 0.887]', 'published': '0.7666'}]
+    """
     rows = []
     for row, method in itertools.product(ROWS, METHODS):
         values = [run["accuracy"] for run in found.get(f"{row}: {method}", [])]

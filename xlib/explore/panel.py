@@ -28,7 +28,14 @@ class _Picture(anywidget.AnyWidget):
 
 
 class Panel(widgets.VBox):
-    """What `panel` returns. `alt_text` is what `draw` said about the picture shown."""
+    """What `panel` returns. `alt_text` is what `draw` said about the picture shown.
+
+    Example:
+        >>> model = type("Line", (T.HasTraits,), {"slope": T.Float(1.0, help="how steep")})()
+        >>> shown = panel(model, lambda model, figure: "a line", controls={"slope": (-2, 2, 0.5)}, title="y = a x")
+        >>> [part.__class__.__name__ for part in shown.children], shown.alt_text
+        (['Label', 'Box', '_Picture'], 'a line')
+    """
 
     def __init__(self, model, draw, controls, handles, title):
         show_widgets()
@@ -107,10 +114,15 @@ def panel(model, draw, *, controls={}, handles={}, title="") -> Panel:  # noqa: 
     of your own}. A slider is labelled with the trait's `help`.
     handles: {name of a trait: [name of each point, for screen readers]}. The trait, a T.List, holds a [x, y] for each
     in data coordinates of figure.axes[0], whose scales are linear; `draw` draws the points and fixes the limits, and
-    beyond them no point is dragged. Each point can be dragged, or focused and moved with the arrow keys, by 1/50 of
-    the axes (1/10 with Shift). Each move sets the trait to a new list, which a validator of the model may change.
-
+    beyond them no point is dragged. Each can be dragged, or focused and moved with the arrow keys, by 1/50 of the
+    axes (1/10 with Shift). Each move sets the trait to a new list, which a validator of the model may change.
     Raises TypeError or ValueError naming the argument.
+    Example:
+        >>> model = type("Line", (T.HasTraits,), {"slope": T.Float(1.0)})()
+        >>> shown = panel(model, lambda model, figure: f"slope {model.slope}", controls={"slope": (-2, 2, 0.5)})
+        >>> model.slope = -2
+        >>> shown.alt_text
+        'slope -2.0'
     """
     if not isinstance(model, T.HasTraits):
         raise TypeError(f"model must be a traitlets.HasTraits, got {type(model).__name__}")

@@ -25,13 +25,27 @@ ANSWERS = ("neighbours", "ranks", "note", "warning", "alt_text")  # made by the 
 
 
 def show_widgets() -> None:
-    """On Colab, let widgets be shown that Colab does not know itself; elsewhere there is nothing to do."""
+    """On Colab, let widgets be shown that Colab does not know itself; elsewhere there is nothing to do.
+
+    Example:
+        >>> "google.colab" in sys.modules
+        False
+        >>> show_widgets()  # nothing to do
+    """
     if "google.colab" in sys.modules:
         importlib.import_module("google.colab.output").enable_custom_widget_manager()
 
 
 class Explorer(anywidget.AnyWidget):
-    """What `explore` returns. `model` is the `ExplorerModel`; its choices and answers are attributes here too."""
+    """What `explore` returns. `model` is the `ExplorerModel`; its choices and answers are attributes here too.
+
+    Example:
+        >>> model = ExplorerModel(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), captions=["cat", "kitten", "car"])
+        >>> shown = Explorer(model)
+        >>> shown.query, model.selected = "kit", [1]  # set here or there
+        >>> shown.matches, shown.selected
+        ([1], [1])
+    """
 
     _esm = "".join((HERE / f"{name}.js").read_text("utf-8") for name in PARTS)
     _css = HERE / "view.css"

@@ -26,7 +26,13 @@ _COCO = {"val": ("data/val-00000-of-00002.parquet", "data/val-00001-of-00002.par
 
 
 class Pictures(Sequence):
-    """A column of encoded pictures as a sequence of PIL images in RGB, each decoded when it is asked for."""
+    """A column of encoded pictures as a sequence of PIL images in RGB, each decoded when it is asked for.
+
+    Example:
+        >>> pictures = Pictures([{"image": Image.new("L", (4, 3))}] * 5)  # grey ones, as COCO has a few
+        >>> pictures[0].mode, len(pictures[1:3])
+        ('RGB', 2)
+    """
 
     def __init__(self, rows):
         self._rows = rows
@@ -45,6 +51,10 @@ class Captioned:
     """Pictures and their captions.
 
     images: N pictures, PIL in RGB of any size. captions: for each of them its captions, one or more.
+    Example:
+        >>> data = Captioned(images=["one", "two"], captions=[["a dog", "it runs"], ["a cat"]])
+        >>> data.texts, data.owner.tolist()
+        (['a dog', 'it runs', 'a cat'], [0, 0, 1])
     """
 
     images: Sequence[Image.Image]
@@ -65,11 +75,14 @@ def flickr8k(split: str = "test") -> Captioned:
     """Flickr8k: photographs of people and dogs doing things, five captions each.
 
     "train" has 6,000 pictures (828 MB), "validation" and "test" 1,000 each (138 MB); a split's files alone are
-    fetched. The photographs are their owners' on Flickr, for non-commercial research and teaching; the captions
-    are by Hodosh, Young & Hockenmaier, "Framing Image Description as a Ranking Task", JAIR 2013. Copy on the hub:
+    fetched. The photographs are their owners' on Flickr, for non-commercial research and teaching; the captions are
+    by Hodosh, Young & Hockenmaier, "Framing Image Description as a Ranking Task", JAIR 2013. Copy on the hub:
     jxie/flickr8k.
-
     Raises ValueError for an unknown split, Unavailable where it cannot be had.
+    Example:
+        >>> data = flickr8k("test")  # doctest: +SKIP
+        >>> len(data.images), len(data.texts)  # doctest: +SKIP
+        (1000, 5000)
     """
     _validate.choice("split", split, tuple(_FLICKR8K))
     columns = [f"caption_{number}" for number in range(5)]
@@ -87,8 +100,12 @@ def coco(split: str = "val") -> Captioned:
     Pictures: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014 (arXiv 1405.0312), each under the
     Creative Commons licence that its owner chose on Flickr; captions: Chen et al., "Microsoft COCO Captions", 2015
     (arXiv 1504.00325), CC BY 4.0. Copy on the hub: lmms-lab/COCO-Caption2017.
-
     Raises ValueError for an unknown split, Unavailable where it cannot be had.
+    Example:
+        >>> data = coco()  # doctest: +SKIP
+        >>> coco("train")
+        Traceback (most recent call last):
+        ValueError: split must be one of 'val', got 'train'
     """
     _validate.choice("split", split, tuple(_COCO))
     return _load(

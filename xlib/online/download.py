@@ -29,13 +29,24 @@ class Unavailable(OSError):
 
 
 def offline() -> bool:
-    """Whether HF_HUB_OFFLINE asks for no connections at all: for xlib's own downloads as well as the hub's."""
+    """Whether HF_HUB_OFFLINE asks for no connections at all: for xlib's own downloads as well as the hub's.
+
+    Example:
+        >>> from unittest import mock
+        >>> with mock.patch.dict(os.environ, HF_HUB_OFFLINE="yes"): offline()
+        True
+    """
     return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "ON", "YES", "TRUE")
 
 
 def timeout() -> float:
     """Seconds to wait for a server that says nothing: HF_HUB_DOWNLOAD_TIMEOUT, as the hub's own library reads it, or
-    20."""
+    20.
+    Example:
+        >>> from unittest import mock
+        >>> with mock.patch.dict(os.environ, HF_HUB_DOWNLOAD_TIMEOUT="2.5"): timeout()
+        2.5
+    """
     return float(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT", "").strip() or 20)
 
 
@@ -44,13 +55,15 @@ def fetch(urls: Sequence[str], path: Path, *, digest: str) -> Path:
 
     A download grows in a file beside `path` ("....part") and takes its name once it is whole and verified. Where it
     breaks off, the same call goes on from there. Several processes that ask for one file wait for each other.
-
     Args:
         urls: where to get it, tried in this order.
         digest: "md5:..." or "sha256:..." in hex, or its first digits, as the publisher states it. Where none is
             published, "gzip:SIZE": a gzip file of so many bytes, which is whole by the CRC-32 that it ends with.
-
     Raises: Unavailable, with what to do.
+    Example:
+        >>> here = Path(os.devnull)  # is there, and has the digest of no bytes at all: nobody is asked
+        >>> fetch(["https://example.org/never"], here, digest="md5:d41d8cd98f00b204e9800998ecf8427e") == here
+        True
     """
     if path.exists() and matches(path, digest):
         return path
@@ -72,7 +85,14 @@ def fetch(urls: Sequence[str], path: Path, *, digest: str) -> Path:
 
 
 def matches(path: Path, digest: str) -> bool:
-    """Whether the file has this digest, see `fetch`."""
+    """Whether the file has this digest, see `fetch`.
+
+    Example:
+        >>> matches(Path(os.devnull), "md5:d41d8cd98f00")  # no bytes, by the first digits
+        True
+        >>> matches(Path(os.devnull), "md5:")  # which says nothing
+        False
+    """
     kind, _, wanted = digest.partition(":")
     if kind == "gzip":
         return path.stat().st_size == int(wanted) and _is_whole_gzip(path)

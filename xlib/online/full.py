@@ -34,16 +34,26 @@ _EDITION = "1"  # raise it when mnist_m makes something else, so that caches mad
 
 
 def folder() -> Path:
-    """Where the downloads of this module lie; it need not exist yet."""
+    """Where the downloads of this module lie; it need not exist yet.
+
+    Example:
+        >>> where = folder()
+        >>> where.name, where.parent == cache.folder()
+        ('full', True)
+    """
     return cache.folder() / "full"
 
 
 def mnist(split: str = "train") -> tuple[Tensor, Tensor]:
     """MNIST: handwritten digits on black, by some 500 people (LeCun, Bottou, Bengio & Haffner 1998). 12 MB;
     CC BY-SA 3.0.
-
     Returns images, (60000 or 10000, 1, 28, 28) uint8 from 0 (paper) to 255 (ink), and labels, (N,) int64.
     Raises ValueError for an unknown split, Unavailable where it cannot be had.
+    Example:
+        >>> images, labels = mnist("test")  # doctest: +SKIP
+        >>> mnist("validation")  # refused before anything is fetched
+        Traceback (most recent call last):
+        ValueError: split must be one of 'train', 'test', got 'validation'
     """
     from torchvision import datasets
 
@@ -69,6 +79,10 @@ def usps(split: str = "train") -> tuple[Tensor, Tensor]:
 
     Returns images, (7291 or 2007, 1, 16, 16) uint8 from 0 (paper) to 255 (ink), and labels, (N,) int64.
     Raises ValueError for an unknown split, Unavailable where it cannot be had.
+    Example:
+        >>> images, labels = usps("test")  # doctest: +SKIP
+        >>> images.shape, images.float().div(255).max().item()  # doctest: +SKIP
+        (torch.Size([2007, 1, 16, 16]), 1.0)
     """
     from torchvision import datasets
 
@@ -82,9 +96,12 @@ def usps(split: str = "train") -> tuple[Tensor, Tensor]:
 def svhn(split: str = "train") -> tuple[Tensor, Tensor]:
     """Street View House Numbers, cut to single digits (Netzer et al. 2011). 182 MB for "train", 64 MB for "test"; for
     non-commercial use only.
-
     Returns images, (73257 or 26032, 3, 32, 32) uint8, and labels, (N,) int64, where 0 is the digit 0.
     Raises ValueError for an unknown split, Unavailable where it cannot be had.
+    Example:
+        >>> images, labels = svhn("test")  # doctest: +SKIP
+        >>> images.shape, labels.unique().tolist()  # doctest: +SKIP
+        (torch.Size([26032, 3, 32, 32]), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
     from torchvision import datasets
 
@@ -98,10 +115,13 @@ def svhn(split: str = "train") -> tuple[Tensor, Tensor]:
 def photographs(split: str = "train") -> Tensor:
     """The photographs of BSDS500, the Berkeley segmentation data set (Arbelaez, Maire, Fowlkes & Malik 2011). 71 MB;
     for research and teaching, not for commerce.
-
     Returns (200, 3, 321, 481) uint8 for either split; those taken upright are turned on their side, so that all have
     one shape. "train" and "test" are the data set's own; its 100 for validation are left out.
     Raises ValueError for an unknown split, Unavailable where it cannot be had.
+    Example:
+        >>> train, test = photographs("train"), photographs("test")  # doctest: +SKIP
+        >>> train.shape, test.dtype  # doctest: +SKIP
+        (torch.Size([200, 3, 321, 481]), torch.uint8)
     """
     _validate.choice("split", split, SPLITS)
     path = fetch(PHOTOGRAPHS, folder() / "BSR_bsds500.tgz", digest=PHOTOGRAPHS_DIGEST)
@@ -126,9 +146,13 @@ def mnist_m(split: str = "train") -> tuple[Tensor, Tensor]:
     As its authors made it (Ganin et al. 2016, section 5.2.4), but for two things: the patches are drawn anew, since
     their draw was not published; and the test digits lie on the test photographs of BSDS500, so that no background of
     training is met again. Made once, in some seconds, from `mnist` and `photographs`, and kept in xlib's cache.
-
     Returns images, (60000 or 10000, 3, 28, 28) uint8, and labels, (N,) int64, in the order of `mnist`.
     Raises ValueError for an unknown split, Unavailable where one of the two cannot be had.
+    Relations: `on_photographs(mnist(split)[0], photographs(split), seed=0)`, of "test" with seed=1.
+    Example:
+        >>> images, labels = mnist_m("test")  # doctest: +SKIP
+        >>> images.shape, torch.equal(labels, mnist("test")[1])  # doctest: +SKIP
+        (torch.Size([10000, 3, 28, 28]), True)
     """
     _validate.choice("split", split, SPLITS)
 
@@ -147,6 +171,11 @@ def on_photographs(images: Tensor, photographs: Tensor, *, seed: int) -> Tensor:
     """|patch - digit|, each digit on a patch of its own, all places in all photographs equally likely.
 
     images: (N, 1, h, w) uint8. photographs: (S, 3, H, W) uint8, at least as large. Returns (N, 3, h, w) uint8.
+    Relations: what `digits.photo_digits` does at strength 1, in bytes: up to rounding, for 2,000 images or fewer.
+    Example:
+        >>> images = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2)  # paper, ink
+        >>> on_photographs(images, torch.full((1, 3, 9, 9), 200, dtype=torch.uint8), seed=0)[0, 0]
+        tensor([[200,  55]], dtype=torch.uint8)
     """
     generator, (height, width) = torch.Generator().manual_seed(seed), images.shape[2:]
     blended = []

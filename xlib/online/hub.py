@@ -20,15 +20,19 @@ def snapshot(repository: str, *, revision: str, files: Mapping[str, str], kind: 
     What the hub's own library has brought before (it keeps that where HF_HOME and HF_HUB_CACHE say) is used as it
     lies there. All else is fetched, from HF_ENDPOINT where that is set, and kept in the folder `hub` of xlib's cache
     (XLIB_CACHE). Where everything is here no connection is made.
-
     Args:
         repository: its name, "owner/name".
         revision: a commit, 40 hex digits.
         files: name in the repository to digest, as `download.fetch` takes it; "" for a large file (one in the hub's
             large file storage) whose SHA-256 the hub states itself; that is kept beside the file.
         kind: "model" or "dataset".
-
     Raises: Unavailable, with what to do.
+    Example:
+        >>> from unittest import mock
+        >>> files = {"config.json": "sha256:b575ef3c"}
+        >>> with mock.patch.dict(os.environ, HF_HUB_OFFLINE="1"): snapshot("no/model", revision="0" * 40, files=files)
+        Traceback (most recent call last):
+        xlib.online.download.Unavailable: ...config.json is not there, and HF_HUB_OFFLINE is set: unset it, or ...
     """
     if found := _brought_by_others(repository, revision, files, kind):
         return found

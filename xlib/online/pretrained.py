@@ -73,8 +73,12 @@ def clip_vit(device: torch.device | str = "cpu") -> Encoders:
 
     Pictures are scaled (bicubic) to 224 pixels along their shorter side, and the square in the middle is taken, as in
     training. What lies beyond a text's first 77 word pieces is cut off.
-
     Raises: Unavailable where the weights cannot be had.
+    Example:
+        >>> both = clip_vit()  # doctest: +SKIP
+        >>> cosines = both.encode_images(torch.rand(2, 3, 9, 9)) @ both.encode_texts(["a dog"]).T  # doctest: +SKIP
+        >>> cosines.shape, both.logit_scale  # doctest: +SKIP
+        (torch.Size([2, 1]), 100.0)
     """
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPTokenizerFast
     from transformers import CLIPModel as OpenAIModel
@@ -109,11 +113,13 @@ def resnet_and_bert(embed_dim: int = 512) -> tuple[CLIPModel, Callable, Callable
     """`clip.CLIPModel` with pretrained towers: ResNet-50 (ImageNet, torchvision's second recipe; 102 MB) and BERT
     (base, uncased; Devlin et al. 2019, arXiv 1810.04805; 441 MB, Apache 2.0). The linear maps into the shared space
     are new, drawn from torch's global generator: train them first, with `fit_frozen`.
-
     Returns (model, tokenizer, preprocess): on the CPU in evaluation mode; BERT's tokenizer; and what makes of one PIL
     image the (3, 224, 224) float32 that the ResNet expects.
-
     Raises: Unavailable where the weights cannot be had.
+    Example:
+        >>> model, tokenizer, preprocess = resnet_and_bert(embed_dim=256)  # doctest: +SKIP
+        >>> preprocess(Image.new("RGB", (640, 480))).shape  # doctest: +SKIP
+        torch.Size([3, 224, 224])
     """
     from torchvision.models import ResNet50_Weights, resnet50
     from transformers import BertModel, BertTokenizerFast
@@ -133,7 +139,13 @@ def resnet_and_bert(embed_dim: int = 512) -> tuple[CLIPModel, Callable, Callable
 
 
 def encoders(model: CLIPModel, tokenizer: Callable, preprocess: Callable) -> Encoders:
-    """The encoders of such a pair as it is now, on the device where it lies; puts it into evaluation mode."""
+    """The encoders of such a pair as it is now, on the device where it lies; puts it into evaluation mode.
+
+    Example:
+        >>> both = encoders(*resnet_and_bert())  # doctest: +SKIP
+        >>> both.encode_texts(["a dog", "a cat"]).shape  # doctest: +SKIP
+        torch.Size([2, 512])
+    """
     model.eval()
     device = next(model.parameters()).device
 
@@ -188,9 +200,8 @@ def _whole_pictures(pictures: Pictures) -> Sequence[Image.Image]:
 
     height, width = pictures.shape[2:]
     down, across = max(0, width - height), max(0, height - width)
-    squares = F.pad(
-        pictures, (across // 2, across - across // 2, down // 2, down - down // 2), mode="replicate"
-    )  # taking the middle square would cut a number's digits through
+    sides = (across // 2, across - across // 2, down // 2, down - down // 2)
+    squares = F.pad(pictures, sides, mode="replicate")  # the middle square would cut a number's digits through
     return [to_pil_image(picture) for picture in squares.cpu()]
 
 
@@ -220,14 +231,17 @@ def fit_frozen(
 
     New maps send back useless gradients, which would spoil what the towers know; and while the towers stand still
     each picture and caption goes through them once, so that this phase takes seconds once that is done.
-
     Args:
         model, tokenizer, preprocess: as `resnet_and_bert` returns them, the model on any device. Its towers, and the
             running averages of their batch norms, stay as they are, bit by bit.
         data: the pictures to train on; a step draws `batch` different ones, and one caption of each at random.
         rate: the largest learning rate, see `training.fit_one_cycle`. generator: of the draws, on the CPU.
-
     Returns the Run of `training.fit`; the loss is `info_nce`.
+    Example:
+        >>> from xlib.online.full import flickr8k
+        >>> trio, data = resnet_and_bert(), flickr8k("train")  # doctest: +SKIP
+        >>> run = fit_frozen(*trio, data, steps=500, generator=torch.Generator())  # doctest: +SKIP
+        >>> both = encoders(*trio)  # doctest: +SKIP
     """
     model.eval()
     device = next(model.parameters()).device
@@ -269,6 +283,11 @@ def fit_towers(
 
     For a GPU: on two CPU cores a step took a minute, and 8 GB. Arguments as for `fit_frozen`; rate: the towers'
     largest learning rate, maps_rate: that of the linear maps and the scale.
+    Example:
+        >>> from xlib.online.full import flickr8k
+        >>> trio, data = resnet_and_bert(), flickr8k("train")  # doctest: +SKIP
+        >>> run = fit_frozen(*trio, data, steps=500, generator=torch.Generator())  # doctest: +SKIP
+        >>> run = fit_towers(*trio, data, steps=2000, generator=torch.Generator())  # doctest: +SKIP
     """
     device = next(model.parameters()).device
     still, texts = _Still(model), data.texts
@@ -337,14 +356,18 @@ def measure_retrieval(
 
     From text to image, the one right answer is the picture that the caption belongs to. From image to text, any of
     the picture's captions is: a hit is when the best-ranked of them is among the k first, which is how the papers
-    count. Ties are treated as in `clip.retrieval`: the expectation over their orders.
-
+    count. Ties are treated as in `retrieval`: the expectation over their orders.
     Args:
         za: (N, d) pictures. zb: (M, d) captions. owner: (M,) int64, each caption's picture; every picture has one.
-        k, resamples, level: as for `clip.retrieval`.
-
+        k, resamples, level: as for `retrieval`.
     Returns {"image to text": {k: Recall}, "text to image": {k: Recall}}.
     Raises: TypeError or ValueError that names the argument.
+    Relations: with one caption a picture, `retrieval(za, zb)` and `retrieval(zb, za)`.
+    Example:
+        >>> za, zb = torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]])
+        >>> found = measure_retrieval(za, zb, torch.tensor([0, 1, 1]), k=(1,), resamples=10)  # the last one misses
+        >>> found["image to text"][1].value, found["text to image"][1].value
+        (1.0, 0.67)
     """
     options = {"k": k, "resamples": resamples, "level": level}
     back = retrieval(zb, za, targets=owner, **options)  # checks all of the arguments but the next
@@ -361,7 +384,7 @@ def _hits(za: Tensor, rows: Tensor, zb: Tensor, owner: Tensor, k: Sequence[int])
     similar = za @ zb.T
     own = owner == rows.to(owner.device)[:, None]
     best = similar.masked_fill(~own, -math.inf).amax(dim=1, keepdim=True)
-    # As in `clip.retrieval`: what differs by no more than the rounding of the product is a tie.
+    # As in `retrieval`: what differs by no more than the rounding of the product is a tie.
     slack = torch.finfo(wide).eps * math.sqrt(za.shape[1]) * 2 * za.norm(dim=1, keepdim=True) * zb.norm(dim=1).max()
     ahead = (similar > best + slack).sum(dim=1).cpu().double()
     level = (similar - best).abs() <= slack

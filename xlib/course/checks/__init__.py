@@ -4,6 +4,11 @@ Each is named like its exercise, prints one line, returns it as a `Result`, and 
 things (read them once you have solved it): an oracle, the right answer in float64 and computed in another way than in
 the lesson; the cases to compare on; and known mistakes, as functions. Whoever makes one of these mistakes gets the
 mistake's numbers, and so the check can name it. One module a lesson, named like the part of xlib that it is about.
+Example:
+    >>> result = gap_closed(lambda source_only, adapted, oracle: None)  # the stub of lesson 06
+    not solved yet: gap_closed returned None
+    >>> result = gap_closed(lambda source_only, adapted, oracle: adapted.mean() - source_only.mean())
+    ✗ equal gaps: expected 0.25, got 0.1. ...
 """
 
 from xlib.course.checks.clip import clip_loss, fixed_loss, recall_at_k, zero_shot_classifier
@@ -16,35 +21,9 @@ from xlib.course.checks.scale import cached_gradient, largest_batch, own_gradien
 from xlib.course.checks.space import cosines_without_gap, fixed_similarity, kept_neighbours, uniformity_gradient
 
 __all__ = [
-    "Result",
-    "a_distance",
-    "cached_gradient",
-    "clip_loss",
-    "cosines_without_gap",
-    "effective_negatives",
-    "expected_biased",
-    "feature_gradient",
-    "fixed_combined",
-    "fixed_domain_loss",
-    "fixed_loss",
-    "fixed_p_value",
-    "fixed_similarity",
-    "gap_closed",
-    "gradient_za",
-    "kept_neighbours",
-    "largest_batch",
-    "least_error",
-    "masked_loss",
-    "mean_gap_and_recall",
-    "mended_loss",
-    "mmd_unbiased",
-    "own_gradient",
-    "pick",
-    "push_and_pull",
-    "recall_at_k",
-    "row_log_sums",
-    "self_training_loss",
-    "siglip_loss",
-    "uniformity_gradient",
-    "zero_shot_classifier",
-]
+    "Result", "a_distance", "cached_gradient", "clip_loss", "cosines_without_gap", "effective_negatives",
+    "expected_biased", "feature_gradient", "fixed_combined", "fixed_domain_loss", "fixed_loss", "fixed_p_value",
+    "fixed_similarity", "gap_closed", "gradient_za", "kept_neighbours", "largest_batch", "least_error", "masked_loss",
+    "mean_gap_and_recall", "mended_loss", "mmd_unbiased", "own_gradient", "pick", "push_and_pull", "recall_at_k",
+    "row_log_sums", "self_training_loss", "siglip_loss", "uniformity_gradient", "zero_shot_classifier",
+]  # fmt: skip
