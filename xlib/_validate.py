@@ -4,16 +4,24 @@ import math
 import numbers
 
 import torch
+from torch import Tensor
 
 SAME = {"shape": slice(0, 2), "rows": slice(0, 1), "width": slice(1, 2)}
 
 
+def reads_values(x: object) -> bool:
+    """Whether a look at the values of x costs no waiting. A GPU would first finish all that it was given, and a
+    compiler has no values: what is wrong there shows as a loss that is not finite, which `training.fit` names."""
+    return not isinstance(x, Tensor) or (x.device.type == "cpu" and not torch.compiler.is_compiling())
+
+
 def embeddings(
-    name: str, x: torch.Tensor, *, like: torch.Tensor | None = None, like_name: str = "", same: str = "shape"
+    name: str, x: Tensor, *, like: Tensor | None = None, like_name: str = "", same: str = "shape", wait: bool = False
 ) -> None:
     """Raise unless x is a finite, floating, non-empty (rows, dimensions) tensor; with `like`, of its dtype and
-    device too, and of the same "shape", number of "rows", or "width"."""
-    if not isinstance(x, torch.Tensor):
+    device too, and of the same "shape", number of "rows", or "width". `wait`: look at values even where that takes
+    waiting, because what is measured of NaN may look like a number."""
+    if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor of shape (rows, dimensions), got {type(x).__name__}")
     if not x.is_floating_point():
         raise TypeError(f"{name} must hold floating-point numbers, got {x.dtype}")
@@ -28,7 +36,7 @@ def embeddings(
             raise TypeError(f"{name} must have {like_name}'s dtype {like.dtype}, got {x.dtype}")
         if x.device != like.device:
             raise ValueError(f"{name} must be on {like_name}'s device {like.device}, got {x.device}")
-    if not torch.isfinite(x).all():
+    if (wait or reads_values(x)) and not torch.isfinite(x).all():
         bad = (~torch.isfinite(x)).any(dim=1).nonzero()[0].item()
         raise ValueError(f"{name} must be finite, got NaN or infinity, first in row {bad}")
 
@@ -39,24 +47,27 @@ def choice(name: str, value: str, options: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
 
 
-def number(name: str, value: float | torch.Tensor) -> float:
-    """Raise unless value is a finite number or one-element tensor; return it as a float."""
-    if isinstance(value, torch.Tensor):
+def number(name: str, value: float | Tensor) -> float | Tensor:
+    """Raise unless value is a finite number or one-element tensor; return it as a float, or as a scalar tensor
+    without gradient where reading it would take waiting."""
+    if isinstance(value, Tensor):
         if value.numel() != 1 or value.is_complex():
             raise ValueError(f"{name} must hold one real number, got shape {tuple(value.shape)} and {value.dtype}")
+        if not reads_values(value):
+            return value.detach().reshape(())
         value = value.detach().item()
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number or one-element tensor, got {value!r}")
     found = float(value)
-    if not math.isfinite(found):
+    if not -math.inf < found < math.inf:  # which torch.compile can follow, for a number that changes
         raise ValueError(f"{name} must be a finite number, got {found}")
     return found
 
 
-def positive(name: str, value: float | torch.Tensor) -> float:
-    """Raise unless value is a finite number (or one-element tensor) above zero; return it as a float."""
+def positive(name: str, value: float | Tensor) -> float | Tensor:
+    """Raise unless value is a number as above and above zero; return it as `number` does."""
     found = number(name, value)
-    if found <= 0:
+    if reads_values(found) and found <= 0:
         raise ValueError(f"{name} must be above 0, got {found}")
     return found
 

@@ -21,14 +21,17 @@ def zero_shot_weights(
     For each class, its name is put into each template, each sentence becomes a *unit* vector, and their mean is
     scaled back to length 1. Without the first normalisation a long vector would outvote the others; without
     the second a class whose sentences disagree would get smaller logits than the rest.
-
-    Args:
-        encode_text: takes a list of B strings and returns (B, d).
-        classnames: C names. templates: T strings, each with one "{}" for the name.
-
+    Args: encode_text, from a list of B strings to (B, d); classnames, C of them; templates, T strings, each with one
+    "{}" for the name.
     Returns: (C, d); `F.normalize(images, dim=1) @ weights.T` are the cosines to each class.
     Raises: TypeError or ValueError that names the argument.
+    Relations: with one template, `F.normalize(encode_text(sentences), dim=1)`; see also `retrieval.retrieval`.
     Source: Radford et al. 2021 (arXiv 2103.00020), section 3.1.4.
+    Example:
+        >>> encode = lambda texts: Tensor([[text.count("cat"), text.count("dog")] for text in texts])
+        >>> weights = zero_shot_weights(encode, ["cat", "dog"], ["a {}", "no dog but a {}"])
+        >>> F.normalize(Tensor([[3.0, 1.0]]), dim=1) @ weights.T  # a picture, most of it cat
+        tensor([[0.998, 0.316]])
     """
     _strings("classnames", classnames)
     _strings("templates", templates)
@@ -36,31 +39,31 @@ def zero_shot_weights(
         if template.count("{}") != 1:
             raise ValueError(f"templates must each hold {{}} once, got {template!r}")
     vectors = encode_text([template.replace("{}", name) for name in classnames for template in templates])
-    _validate.embeddings("the result of encode_text", vectors)
+    _validate.embeddings("the result of encode_text", vectors, wait=True)
     if len(vectors) != len(classnames) * len(templates):
         raise ValueError(
             f"encode_text must return a row a text, {len(classnames) * len(templates)}, got {len(vectors)}"
         )
-    unit = F.normalize(vectors, dim=1).view(len(classnames), len(templates), -1)
-    return F.normalize(unit.mean(dim=1), dim=1)
+    unit = F.normalize(vectors, dim=1).view(len(classnames), len(templates), -1)  # (C, T, d)
+    return F.normalize(unit.mean(dim=1), dim=1)  # (C, d)
 
 
 class CLIPModel(nn.Module):
     """The full-size pair: ResNet-50 for images, BERT for texts, a linear map from each into the shared space.
 
     Both towers are built from their configurations, with random weights and without a download. With a network,
-    start from pretrained ones:
-
-        CLIPModel(vision=torchvision.models.resnet50(weights="DEFAULT"),
-                  text=transformers.BertModel.from_pretrained("bert-base-uncased"))
-
-    Args:
-        embed_dim: dimensions of the shared space.
-        vision: a torchvision ResNet, whose last layer is replaced; default ResNet-50.
-        text: a transformers encoder with a pooled output; default BERT-base.
-
+    start from pretrained ones: vision=torchvision.models.resnet50(weights="DEFAULT"),
+    text=transformers.BertModel.from_pretrained("bert-base-uncased").
+    Args: embed_dim, dimensions of the shared space; vision, a torchvision ResNet, whose last layer is replaced
+    (default ResNet-50); text, a transformers encoder with a pooled output (default BERT-base).
     Source: Radford et al. 2021 (arXiv 2103.00020), fig. 3; ResNet: He et al. 2016 (arXiv 1512.03385);
     BERT: Devlin et al. 2019 (arXiv 1810.04805).
+    Example:
+        >>> import torch, torchvision, transformers
+        >>> vision, bert = torchvision.models.resnet18(), transformers.BertConfig(hidden_size=12, num_hidden_layers=1)
+        >>> model = CLIPModel(8, vision=vision, text=transformers.BertModel(bert)).eval()
+        >>> [z.norm().item() for z in model(torch.ones(1, 3, 32, 32), *torch.ones(2, 1, 5, dtype=torch.int64))]
+        [1.00, 1.00, 14.29]
     """
 
     def __init__(self, embed_dim: int = 512, *, vision: nn.Module | None = None, text: nn.Module | None = None):
@@ -90,6 +93,6 @@ class CLIPModel(nn.Module):
 
     def forward(self, images: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Unit vectors of images and of texts, (B, embed_dim) each, and the logit scale: what `info_nce` takes."""
-        za = F.normalize(self.encode_image(images), dim=1)
-        zb = F.normalize(self.encode_text(input_ids, attention_mask), dim=1)
+        za = F.normalize(self.encode_image(images), dim=1)  # (B, embed_dim)
+        zb = F.normalize(self.encode_text(input_ids, attention_mask), dim=1)  # (B, embed_dim)
         return za, zb, self.logit_scale()

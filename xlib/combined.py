@@ -7,7 +7,7 @@ from torch import Tensor
 from xlib import _validate
 from xlib.contrastive import info_nce
 from xlib.dann import SOURCE, TARGET, domain_loss
-from xlib.mmd import mmd2
+from xlib.mmd import mmd2, mmd2_by_label
 
 
 def combined_loss(
@@ -25,18 +25,15 @@ def combined_loss(
         contrastive  InfoNCE(za, zb), both directions                       pairs: source images and their captions
         domain       the domain head's loss, with weight 1                  where domain_logits are given
         mmd          mmd_coeff * MMD²(features of source, of target)        where features are given
-
     A step with both, of source images, their captions, and target images without any:
 
         features = encoder.features(torch.cat([source_images, target_images]))
         domain_logits = head(grad_reverse(features, coeff))                 # λ = coeff stands here, and only here
         za, zb = F.normalize(project(features[:n]), dim=1), F.normalize(text(tokens), dim=1)
         combined_loss(za, zb, domain_logits, domain_labels, logit_scale=scale(), features=features, mmd_coeff=...)
-
     What differs from the naive version, -mean(sum(za * zb)) + lambda_ * cross_entropy(predictions, domain_labels):
 
-    * Negatives. The naive one is lowest when all vectors are the same one; here every other pair of the batch
-      pushes back.
+    * Negatives. The naive one is lowest when all vectors are the same one; here every other pair pushes back.
     * A scale. Without one, and with cosines, even perfect features cannot be confident (`info_nce_floor`); without
       cosines, the naive one falls for ever as vectors grow.
     * Reversal. The naive one teaches the features to be told apart. A finished logit cannot be mended: a minus sign
@@ -47,7 +44,6 @@ def combined_loss(
 
     Nothing says that domains are photographs and drawings: give images and texts as `features`, 0 for image and 1 for
     text, and the modalities are aligned.
-
     Args:
         za, zb: (N, d), paired by row, used as they come; source pairs alone, for the target's captions are not known.
         domain_logits: (M, 2), from reversed features of both domains; None leaves the term out.
@@ -55,13 +51,17 @@ def combined_loss(
         logit_scale: above 0; the scale itself, as in `info_nce`.
         features: (M, f), *not* reversed: MMD is lowered by both sides as it is. None leaves the term out.
         mmd_coeff: 0 or above, the weight of MMD (the unbiased one, five bandwidths about the median).
-
     Returns: scalars, float32 at least: "contrastive", and "domain" and "mmd" where asked for, at coefficient 0 too.
     Raises: TypeError or ValueError that names the argument.
-    Source: the terms' own, see `info_nce`, `domain_loss` and `mmd2`.
+    Relations: the terms are `info_nce`, `domain_loss` and mmd_coeff * `mmd2` of the rows by label; their sources too.
+    Example:
+        >>> z, labels = torch.eye(4), torch.tensor([0, 0, 1, 1])
+        >>> terms = combined_loss(z[:2], z[:2], torch.zeros(4, 2), labels, logit_scale=1.0, features=z, mmd_coeff=0.5)
+        >>> {name: term.item() for name, term in terms.items()}  # a domain head that only guesses: log 2
+        {'contrastive': 0.313, 'domain': 0.693, 'mmd': 0.000}
     """
     coeff = _validate.number("mmd_coeff", mmd_coeff)
-    if coeff < 0:
+    if _validate.reads_values(coeff) and coeff < 0:
         raise ValueError(f"mmd_coeff must be 0 or above, got {mmd_coeff}")
     given = {
         name: rows for name, rows in (("domain_logits", domain_logits), ("features", features)) if rows is not None
@@ -75,11 +75,17 @@ def combined_loss(
         raise ValueError("domain_labels were given, but neither domain_logits nor features to use them with")
     terms = {"contrastive": info_nce(za, zb, logit_scale=logit_scale)}
     if given:
-        source, target = domain_labels == SOURCE, domain_labels == TARGET
-    if domain_logits is not None:
+        source, target = domain_labels == SOURCE, domain_labels == TARGET  # (M,) each
+        known = _validate.reads_values(domain_labels)  # or else no shape may depend on how many rows are the source's
+    if domain_logits is not None and known:
         terms["domain"] = domain_loss(domain_logits[source], domain_logits[target])
+    elif domain_logits is not None:
+        log_p = domain_logits.to(torch.promote_types(domain_logits.dtype, torch.float32)).log_softmax(dim=1)
+        own = torch.stack([source, target], dim=1)
+        terms["domain"] = -((log_p * own).sum(dim=0) / own.sum(dim=0)).mean()  # domain_loss, without a cut
     if features is not None:
-        terms["mmd"] = coeff * mmd2(features[source], features[target])
+        squared = mmd2(features[source], features[target]) if known else mmd2_by_label(features, domain_labels)
+        terms["mmd"] = coeff * squared
     return terms
 
 
@@ -94,8 +100,7 @@ def _check_labels(labels: Tensor | None, rows: Tensor, name: str) -> None:
         )
     if labels.device != rows.device:
         raise ValueError(f"domain_labels must be on the device of {name}, {rows.device}, got {labels.device}")
-    found = labels.unique().tolist()
-    if found != [SOURCE, TARGET]:
+    if _validate.reads_values(labels) and (found := labels.unique().tolist()) != [SOURCE, TARGET]:
         raise ValueError(f"domain_labels must hold 0 (source) and 1 (target), both of them, got {found}")
 
 
@@ -103,22 +108,23 @@ def self_training_loss(plain: Tensor, changed: Tensor, *, threshold: float = 0.9
     """Learn from one's own guesses: what the model is sure of in a picture as it is, it is to say of a changed one.
 
         mean over all N rows of  [max softmax(plain[i]) >= threshold] * cross_entropy(changed[i], argmax plain[i])
-
     The guess is a label, and gets no gradient. Rows that are not sure count as 0 and stay in the mean, so the loss
     is small while the model knows little. A guess can be sure and wrong: the loss then teaches the mistake.
-
-    Args:
-        plain, changed: (N, C) logits of the same N unlabelled pictures, floating, same dtype and device.
-        threshold: least probability of a guess that counts, above 0 and at most 1.
-
+    Args: plain, changed: (N, C) logits of the same N unlabelled pictures, floating, same dtype and device; threshold,
+    the least probability of a guess that counts, above 0 and at most 1.
     Returns: a scalar with a gradient in `changed`; in float32 at least.
     Raises: TypeError or ValueError that names the argument.
+    Relations: `F.cross_entropy(changed, plain.argmax(dim=1))` where all rows are sure, as with threshold 1 / C.
     Source: Sohn et al. 2020 (FixMatch, arXiv 2001.07685).
+    Example:
+        >>> plain, changed = torch.tensor([[4.0, 0.0], [0.5, 0.0]]), torch.zeros(2, 2)  # guesses at .98 and .62
+        >>> [self_training_loss(plain, changed, threshold=threshold).item() for threshold in (0.5, 0.9, 0.99)]
+        [0.693, 0.347, 0.000]
     """
     _validate.embeddings("plain", plain)
     _validate.embeddings("changed", changed, like=plain, like_name="plain", same="shape")
-    if _validate.positive("threshold", threshold) > 1:
+    if _validate.reads_values(found := _validate.positive("threshold", threshold)) and found > 1:
         raise ValueError(f"threshold must be a probability, at most 1, got {threshold}")
     wide = torch.promote_types(plain.dtype, torch.float32)
-    sure, guess = plain.detach().to(wide).softmax(dim=1).max(dim=1)
+    sure, guess = plain.detach().to(wide).softmax(dim=1).max(dim=1)  # (N,) each
     return (F.cross_entropy(changed.to(wide), guess, reduction="none") * (sure >= threshold)).mean()

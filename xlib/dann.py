@@ -29,6 +29,8 @@ SOURCE, TARGET = 0, 1  # the classes of a domain head
 
 
 class _Reverse(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x, coeff):
         return x.clone()  # and not a view of x, which an in-place ReLU behind it could not change
@@ -43,27 +45,26 @@ class _Reverse(torch.autograd.Function):
 
 
 def grad_reverse(x: Tensor, coeff: float = 1.0) -> Tensor:
-    """x on the way forward; on the way back, the gradient times -coeff.
-
-        R(x) = x,    dR/dx = -coeff * identity
+    """x on the way forward; on the way back, the gradient times -coeff: R(x) = x, dR/dx = -coeff * identity.
 
     What comes after it descends the loss as usual; what comes before it climbs. A loss with a minus sign is not the
     same: it would make the domain head climb as well, and be trained to be wrong.
-
-    Args:
-        x: floating, of any shape.
-        coeff: 0 (no gradient passes) or above; λ of the paper. A schedule passes a new number each step.
-
+    Args: x, floating, of any shape; coeff, 0 (no gradient passes) or above, λ of the paper, anew in each step.
     Returns: a copy of x. A second derivative through it passes it twice, and is taken times coeff².
     Raises: TypeError or ValueError that names the argument.
+    Relations: twice in a row with coeff 1, the identity; with coeff 0, like `detach` but for a gradient of zeros.
     Source: Ganin et al. 2016 (JMLR 17, arXiv 1505.07818), eqs. 16 and 17.
+    Example:
+        >>> x = torch.tensor(3.0, requires_grad=True)
+        >>> torch.autograd.grad(grad_reverse(x, 0.5) ** 2, x)  # 2 x, times -0.5
+        (tensor(-3.00),)
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a torch.Tensor, got {type(x).__name__}")
     if not x.is_floating_point():
         raise TypeError(f"x must hold floating-point numbers, as gradients do, got {x.dtype}")
     coeff = _validate.number("coeff", coeff)
-    if coeff < 0:
+    if _validate.reads_values(coeff) and coeff < 0:
         raise ValueError(f"coeff must be 0 or above (the minus sign is grad_reverse's), got {coeff}")
     return _Reverse.apply(x, coeff)
 
@@ -72,11 +73,12 @@ def dann_coeff(progress: float, gamma: float = 10.0) -> float:
     """The schedule of λ: 0 at the start, while the domain head knows nothing, and soon nearly 1.
 
         λ(p) = 2 / (1 + exp(-γ p)) - 1,    p = steps done / all steps
-
-    With γ = 10: .46 at p = .1, .99 at .5, .9999 at the end.
-
-    progress: 0 to 1. gamma: above 0. Raises TypeError or ValueError that names the argument.
-    Source: Ganin et al. 2016 (JMLR 17), section 5.2.2.
+    progress: 0 to 1. gamma: above 0. Raises TypeError or ValueError naming the argument.
+    Relations: tanh(γ p / 2). Source: Ganin et al. 2016 (JMLR 17), section 5.2.2.
+    Example:
+        >>> steps = 10
+        >>> [dann_coeff(step / steps) for step in (0, 1, 5, 10)]
+        [0.0000, 0.4621, 0.9866, 0.9999]
     """
     progress = _validate.number("progress", progress)
     if not 0 <= progress <= 1:
@@ -88,18 +90,22 @@ class FeatureExtractor(nn.Module):
     """Images (N, 3, 28, 28) float to features (N, 800): 50 maps of 4 × 4, one row an image.
 
     Source and target go through it in one batch, normalised by the same constants.
+    Example:
+        >>> extractor = FeatureExtractor()
+        >>> extractor(torch.zeros(2, 3, 28, 28)).shape, sum(weight.numel() for weight in extractor.parameters())
+        (torch.Size([2, 800]), 84914)
     """
 
     def __init__(self):
         super().__init__()
-        first = [nn.Conv2d(3, 64, 5), nn.ReLU(), nn.MaxPool2d(2)]
-        second = [nn.Conv2d(64, 50, 5), nn.ReLU(), nn.MaxPool2d(2)]
+        first = [nn.Conv2d(3, 64, 5), nn.ReLU(), nn.MaxPool2d(2)]  # (N, 64, 12, 12)
+        second = [nn.Conv2d(64, 50, 5), nn.ReLU(), nn.MaxPool2d(2)]  # (N, 50, 4, 4)
         self.conv = nn.Sequential(*first, *second, nn.Flatten())
 
     def forward(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1:] != (3, 28, 28):
             raise ValueError(f"images must have shape (N, 3, 28, 28), got {tuple(images.shape)}")
-        return self.conv(images)
+        return self.conv(images)  # (N, 800)
 
 
 class _Head(nn.Module):
@@ -110,11 +116,17 @@ class _Head(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         if features.ndim != 2 or features.shape[1] != 50 * 4 * 4:
             raise ValueError(f"features must have shape (N, 800), got {tuple(features.shape)}")
-        return self.fc(features)
+        return self.fc(features)  # (N, 100) to (N, classes)
 
 
 class LabelPredictor(_Head):
-    """Features (N, 800) to the logits of ten classes, (N, 10): no softmax, cross-entropy has one."""
+    """Features (N, 800) to the logits of ten classes, (N, 10): no softmax, cross-entropy has one.
+
+    Example:
+        >>> logits = LabelPredictor()(FeatureExtractor()(torch.zeros(2, 3, 28, 28)))
+        >>> logits.shape, logits.softmax(dim=1).sum(dim=1).tolist()
+        (torch.Size([2, 10]), [1.00, 1.00])
+    """
 
     def __init__(self):
         super().__init__(10)
@@ -124,6 +136,11 @@ class DomainClassifier(_Head):
     """Features (N, 800) to the logits of two domains, (N, 2): 0 is the source, 1 the target; no softmax either.
 
     It reverses nothing by itself: feed it with `grad_reverse(features, coeff)`.
+    Example:
+        >>> features, head = torch.ones(4, 800, requires_grad=True), DomainClassifier()
+        >>> domain_loss(*head(grad_reverse(features, 0.0)).split(3)).backward()  # three source rows, one target row
+        >>> features.grad.abs().sum().item(), head.fc[2].bias.grad.norm().item() > 0  # λ = 0: the head learns alone
+        (0.0, True)
     """
 
     def __init__(self):
@@ -134,16 +151,16 @@ def domain_loss(source_logits: Tensor, target_logits: Tensor) -> Tensor:
     """The domain head's cross-entropy, in nats: half the mean over the source, half the mean over the target.
 
         L = -1/2 mean_i log softmax(source_logits[i])[0] - 1/2 mean_j log softmax(target_logits[j])[1]
-
-    Each domain counts one half, whatever the sizes: the mean over all rows would reward a head for calling
-    everything by the bigger domain's name.
-
-    Guessing blindly costs log 2 = .693. But a loss of log 2 says only that *this* head cannot tell the domains
-    apart: it may be too weak, or just lost. Ask `proxy_a_distance`.
-
+    Each domain counts one half: a mean over all rows would reward a head for calling all by the bigger one's name.
+    A blind guess costs log 2. But a loss of log 2 says only that *this* head cannot tell the domains apart: it may be
+    too weak, or just lost. Ask `proxy_a_distance`.
     Args: source_logits (N, 2) and target_logits (M, 2), floating, same dtype and device; before any softmax.
-    Returns: a scalar; float64 for float64 logits, else float32.
-    Raises: TypeError or ValueError that names the argument.
+    Returns: a scalar in float32, or float64 like the logits. Raises TypeError or ValueError naming the argument.
+    Relations: `F.cross_entropy` over all rows where N = M, and otherwise with weight=1/N, 1/M of the classes.
+    Example:
+        >>> blind, target = torch.zeros(1, 2), torch.tensor([[0.0, 5.0]])  # no opinion; "it is the target"
+        >>> [domain_loss(*both).item() for both in ((blind, blind), (target, target), (target, target.expand(9, 2)))]
+        [0.693, 2.507, 2.507]
     """
     _validate.embeddings("source_logits", source_logits)
     _validate.embeddings("target_logits", target_logits, like=source_logits, like_name="source_logits", same="width")
@@ -157,22 +174,24 @@ def proxy_a_distance(x: Tensor, y: Tensor, *, seed: int = 0) -> float:
     """How well a fresh linear probe tells the rows of x from the rows of y: 0 (not at all) to 2 (without a mistake).
 
         d_A = 2 (1 - 2 ε),  kept within [0, 2];    ε = (error on held-out x + error on held-out y) / 2
-
     ε comes from five folds: a probe is trained on four, asked about the fifth, and thrown away. It is a logistic
-    regression on standardised features; both the standardisation and the strength of the penalty are chosen inside
-    the four (three folds again), so nothing of the fifth leaks. Each domain counts one half, in training and in ε.
-    A linear probe sees no difference that is not linear: 0 does not prove that the distributions are equal.
-
+    regression on standardised features; standardisation and strength of the penalty are chosen inside the four (three
+    folds again). Each domain counts one half, in training and in ε. The probe sees no difference that is not linear:
+    0 does not prove that the distributions are equal.
     Args:
         x, y: (N, d) and (M, d), floating, same dtype and device, at least 10 rows each; features of *different*
             items that the trained networks have not seen. Some hundred rows of some hundred dimensions take seconds.
         seed: of the shuffle before the folds; the same seed gives the same number.
-
     Raises: TypeError or ValueError that names the argument.
+    Relations: above 0, the probe's cross-validated `sklearn.metrics.balanced_accuracy_score` is 1/2 + d_A / 4.
     Source: Ben-David et al. 2007 (NIPS 19); Ganin et al. 2016 (JMLR 17), section 5.1.5.
+    Example:
+        >>> x = torch.arange(20.0)[:, None]
+        >>> proxy_a_distance(x, x + 100), proxy_a_distance(x, x)
+        (2.0, 0.0)
     """
-    _validate.embeddings("x", x)
-    _validate.embeddings("y", y, like=x, like_name="x", same="width")
+    _validate.embeddings("x", x, wait=True)
+    _validate.embeddings("y", y, like=x, like_name="x", same="width", wait=True)
     for name, part in (("x", x), ("y", y)):
         if len(part) < 10:
             raise ValueError(f"{name} must have at least 10 rows, for five folds, got {len(part)}")
@@ -198,9 +217,13 @@ def entropy(logits: Tensor) -> Tensor:
 
     A score for choosing a model by its predictions on the target, without labels: lower is better. A model that
     calls everything by one name, with confidence, gets the best score: read it beside `information_maximisation`.
-
     Args: logits (N, C), floating. Returns: a scalar with a gradient; in float32 at least.
+    Relations: `F.cross_entropy(logits, logits.softmax(dim=1))`.
     Source: as a training term, Grandvalet & Bengio 2004 (NIPS 17).
+    Example:
+        >>> blind, sure = torch.zeros(2, 4), torch.tensor([[99.0, 0.0, 0.0, 0.0]])
+        >>> entropy(blind).item(), entropy(sure).item()
+        (1.386, 0.000)
     """
     _validate.embeddings("logits", logits)
     return _entropy(_log_softmax(logits)).mean()
@@ -210,15 +233,16 @@ def information_maximisation(logits: Tensor) -> Tensor:
     """How much the predictions say about the input: H(mean of p) - mean of H(p), in nats, from 0 to log C.
 
     It is high when each prediction is sure and all classes get their share. As a score for choosing a model without
-    target labels: higher is better. As a training term, on unlabelled target images: minimise its negative,
-
-        loss = ... - weight * information_maximisation(target_logits)
-
+    target labels: higher is better. As a training term, on unlabelled target images: subtract weight times it.
     It takes the classes to be about equally frequent in the batch; where they are not, it pushes the wrong way.
-
     Args: logits (N, C), floating; the mean is over these N rows, so N should be several times C, or at least near it.
     Returns: a scalar with a gradient; in float32 at least.
+    Relations: entropy(logits.softmax(1).mean(0, keepdim=True).log()) - entropy(logits).
     Source: Shi & Sha 2012 (arXiv 1206.6438); for deep networks, Liang et al. 2020 (arXiv 2002.08546).
+    Example:
+        >>> sure, collapsed = 99 * torch.eye(4), 99 * torch.eye(4)[[0, 0, 0, 0]]  # `entropy` is 0 for both
+        >>> information_maximisation(sure).item(), information_maximisation(collapsed).item()
+        (1.386, 0.000)
     """
     _validate.embeddings("logits", logits)
     log_p = _log_softmax(logits)
@@ -230,14 +254,17 @@ def soft_neighbourhood_density(logits: Tensor, *, temperature: float = 0.05) -> 
     """How many neighbours with like predictions each row has: mean entropy, in nats, of a softmax over the others.
 
         S[i, j] = cos(p[i], p[j]) / temperature  for j ≠ i,    p = softmax(logits);    mean over i of H(softmax(S[i]))
-
     High, up to log(N - 1), where targets lie in dense clusters; low, where single ones stand apart. A score for
     choosing a model without target labels: higher is better. Everything in one cluster is the highest of all, so a
     collapsed model wins: read it beside `information_maximisation`.
-
     Args: logits (N, C), floating, N at least 2; temperature above 0. Time O(N² C), memory O(N²).
     Returns: a scalar; in float32 at least.
+    Relations: `entropy` of `space.cosine_similarity_matrix(p, p) / temperature` without its diagonal.
     Source: Saito et al. 2021 (arXiv 2108.10860); temperature .05 is theirs.
+    Example:
+        >>> sure = 99 * torch.eye(3)  # three classes, and so many rows in each: all but one are neighbours
+        >>> [soft_neighbourhood_density(sure.repeat(rows, 1)).item() for rows in (2, 5)]
+        [0.000, 1.386]
     """
     _validate.embeddings("logits", logits)
     if len(logits) < 2:
@@ -245,8 +272,8 @@ def soft_neighbourhood_density(logits: Tensor, *, temperature: float = 0.05) -> 
     _validate.positive("temperature", temperature)
     p = F.normalize(_log_softmax(logits).exp(), dim=1)
     n = len(p)
-    itself = torch.eye(n, dtype=torch.bool, device=p.device)
-    others = (p @ p.T)[~itself].view(n, n - 1) / temperature
+    # off the diagonal: leave the first entry out, and then each (n + 1)-th one (a mask would make a GPU wait)
+    others = (p @ p.T).flatten()[1:].view(n - 1, n + 1)[:, :-1].reshape(n, n - 1) / temperature  # (N, N - 1)
     return _entropy(others.log_softmax(dim=1)).mean()
 
 

@@ -15,8 +15,11 @@ from torch import Tensor, nn
 class Vocabulary:
     """Words and Chinese characters to integers; 0 pads, 1 stands for any word that is not in the vocabulary.
 
-    texts: all texts whose words shall be known. English is cut into lower-case words, so "forty-two" is two words;
-    Chinese is cut into characters.
+    texts: all texts whose words shall be known. English is cut into lower-case words, Chinese into characters.
+    Example:
+        >>> vocabulary = Vocabulary(["forty-two", "四十二"])
+        >>> vocabulary(["forty", "forty-seven", "四二"]).tolist()
+        [[2, 0], [2, 1], [6, 4]]
     """
 
     def __init__(self, texts: Sequence[str]):
@@ -56,9 +59,12 @@ class ImageEncoder(nn.Module):
 
     GroupNorm and not BatchNorm: each image is normalised by itself, so an embedding does not depend on its
     neighbours in the batch, nor on a domain that the running averages were not made for.
-
-    size: height and width of the images. channels: of each convolution, multiples of 8.
-    forward: images (B, 3, *size) float to (B, embed_dim); `features` gives what the linear map is fed with.
+    size: height and width of the images. channels: of each convolution, multiples of 8. forward: images (B, 3, *size)
+    float to (B, embed_dim); `features` gives what the linear map is fed with.
+    Example:
+        >>> encoder, images = ImageEncoder((8, 8), embed_dim=8).eval(), torch.linspace(0, 1, 384).view(2, 3, 8, 8)
+        >>> encoder(images).shape, torch.allclose(encoder(images)[:1], encoder(images[:1]), atol=1e-5)
+        (torch.Size([2, 8]), True)
     """
 
     def __init__(self, size: tuple[int, int], *, channels: Sequence[int] = (32, 64, 64), embed_dim: int = 64):
@@ -76,16 +82,19 @@ class ImageEncoder(nn.Module):
         self.project = nn.Linear(before * math.ceil(size[0] / shrink) * math.ceil(size[1] / shrink), embed_dim)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.project(self.features(images))
+        return self.project(self.features(images))  # (B, 3, H, W) to (B, channels * cells) to (B, embed_dim)
 
 
 class TextEncoder(nn.Module):
     """A small recurrent encoder: word embeddings, one GRU, the mean of its states over the words, one linear map.
 
-    The mean, and not the last state: what "seventy" adds is then the same alone and before "one", and a caption that
-    was never trained on is read by its words. With the last state, some seeds took a new 70 for a 30 or a 40.
-
+    The mean, and not the last state: what "seventy" adds is then the same alone and before "one", so a new caption is
+    read by its words. With the last state, some seeds took a new 70 for a 30 or a 40.
     words: size of the vocabulary. forward: tokens (B, L) int64, 0 pads on the right, to (B, embed_dim).
+    Example:
+        >>> encoder, short, padded = TextEncoder(10).eval(), torch.tensor([[3, 7]]), torch.tensor([[3, 7, 0, 0]])
+        >>> torch.allclose(encoder(short), encoder(padded), atol=1e-5)  # padding says nothing
+        True
     """
 
     def __init__(self, words: int, *, width: int = 128, embed_dim: int = 64):
@@ -95,9 +104,9 @@ class TextEncoder(nn.Module):
         self.project = nn.Linear(width, embed_dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        states, _ = self.gru(self.embed(tokens))
-        word = (tokens != 0).unsqueeze(2).to(states.dtype)
-        return self.project((states * word).sum(dim=1) / word.sum(dim=1))
+        states, _ = self.gru(self.embed(tokens))  # (B, L, width)
+        word = (tokens != 0).unsqueeze(2).to(states.dtype)  # (B, L, 1)
+        return self.project((states * word).sum(dim=1) / word.sum(dim=1))  # (B, width) to (B, embed_dim)
 
 
 def random_affine(
@@ -107,13 +116,18 @@ def random_affine(
 
     images: (B, C, H, W) float. degrees: largest turn either way. stretch: largest relative change of size, and of
     slant. shift: largest move, as a share of the picture. What comes in from outside repeats the border.
-    Returns images of the same shape and device; the generator lives on that device.
+    Returns the same shape, dtype and device, which is the generator's too. Raises ValueError for other shapes.
+    Relations: `F.affine_grid` of each image's matrix and `F.grid_sample`; the identity where all amounts are 0.
+    Example:
+        >>> bar, draw = torch.eye(5)[2].expand(1, 1, 5, 5), torch.Generator().manual_seed(0)
+        >>> random_affine(bar, degrees=0, stretch=0, shift=0.1, generator=draw).sum().item()  # moved, no ink is lost
+        5.00
     """
     if images.ndim != 4 or not images.is_floating_point():
         raise ValueError(f"images must be floating (B, C, H, W), got {images.dtype}, shape {tuple(images.shape)}")
     b, _, h, w = images.shape
     random = torch.rand(5, b, generator=generator, device=images.device, dtype=images.dtype)
-    turn, size, slant, down, across = random * 2 - 1
+    turn, size, slant, down, across = random * 2 - 1  # (B,) each
     turn, size, slant = turn * math.radians(degrees), 1 + size * stretch, slant * stretch
     # Coordinates run from -1 to 1 along both sides, so off-diagonal entries carry the ratio of the sides.
     x, y = (torch.arange(1 - n, n, 2, device=images.device, dtype=images.dtype) / n for n in (w, h))
@@ -139,9 +153,14 @@ def edges_and_colours(images: Tensor) -> Tensor:
     Histograms of oriented gradients, 8 directions in 8x8 cells and, of the picture at a quarter of its size, in 4x4
     cells (Dalal & Triggs 2005); a histogram of 64 colours in 2x2 cells; and an 8x8 thumbnail. A thousand pictures are
     too few to learn such filters from, and enough to learn what to make of them.
-
-    images: (N, 3, H, W) float in [0, 1], H and W at least 32. Returns (N, 1088) float32: four blocks of unit length.
-    Raises ValueError for other shapes.
+    images: (N, 3, H, W) float in [0, 1], H and W at least 32, or ValueError. Returns (N, 1088) float32: four blocks
+    of unit length (or of zeros, where there is no edge).
+    Relations: where all have edges, `f @ f.T / 4` is `space.cosine_similarity_matrix(f, f)`: four cosines' mean.
+    Example:
+        >>> upright = (torch.arange(32) // 8 % 2.0).expand(1, 3, 32, 32)  # stripes
+        >>> f = edges_and_colours(torch.cat([upright, upright.mT]))
+        >>> (f @ f.T / 4)[0].tolist()  # no edge is shared, but the colours are
+        [1.00, 0.375]
     """
     if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < 32:
         raise ValueError(f"images must have shape (N, 3, H, W) with H and W at least 32, got {tuple(images.shape)}")
@@ -156,18 +175,18 @@ def _edges_and_colours(images: Tensor) -> Tensor:
         _colour_histogram(images[:, :, ::2, ::2], cells=2),
         F.adaptive_avg_pool2d(images, 8),
     ]
-    return torch.cat([F.normalize(block.flatten(1), dim=1) for block in blocks], dim=1)
+    return torch.cat([F.normalize(block.flatten(1), dim=1) for block in blocks], dim=1)  # (N, 1088)
 
 
 def _oriented_gradients(images: Tensor, *, cells: int, directions: int = 8) -> Tensor:
     """(N, directions, cells, cells): the root of each cell's mean edge strength, by direction of the edge."""
-    grey = images.mean(dim=1, keepdim=True)
-    across = grey[:, :, 1:-1, 2:] - grey[:, :, 1:-1, :-2]
+    grey = images.mean(dim=1, keepdim=True)  # (N, 1, H, W)
+    across = grey[:, :, 1:-1, 2:] - grey[:, :, 1:-1, :-2]  # (N, 1, H - 2, W - 2)
     down = grey[:, :, 2:, 1:-1] - grey[:, :, :-2, 1:-1]
     # light-to-dark and dark-to-light are one direction, so half a turn is the whole circle of bins
     direction = torch.atan2(down, across) / math.pi * directions % directions
     bins = torch.arange(directions, device=images.device).view(1, -1, 1, 1)
-    apart = (direction - bins).abs()
+    apart = (direction - bins).abs()  # (N, directions, H - 2, W - 2)
     share = (1 - torch.minimum(apart, directions - apart)).clamp(min=0)  # between its two nearest bins
     return F.adaptive_avg_pool2d(torch.hypot(across, down) * share, cells).sqrt()
 
@@ -175,7 +194,7 @@ def _oriented_gradients(images: Tensor, *, cells: int, directions: int = 8) -> T
 def _colour_histogram(images: Tensor, *, cells: int, shades: int = 4) -> Tensor:
     """(N, shades**3, cells, cells): the root of the share of each colour in each cell."""
     red, green, blue = (images * shades).long().clamp(max=shades - 1).unbind(1)
-    one_hot = F.one_hot((red * shades + green) * shades + blue, shades**3)
+    one_hot = F.one_hot((red * shades + green) * shades + blue, shades**3)  # (N, H, W, shades**3)
     return F.adaptive_avg_pool2d(one_hot.permute(0, 3, 1, 2).to(images.dtype), cells).sqrt()
 
 
@@ -184,6 +203,11 @@ class Centre(nn.Module):
     part, and two vectors that agree in nothing else still have a high cosine because of it.
 
     mean: (D,). forward: (..., D) to (..., D).
+    Relations: `Centre(torch.zeros(D))` is `F.normalize(features, dim=-1)`.
+    Example:
+        >>> x = torch.tensor([[10.0, 1.0], [10.0, -1.0]])
+        >>> [F.cosine_similarity(*z, dim=0).item() for z in (x, Centre(x.mean(dim=0))(x))]
+        [0.98, -1.00]
     """
 
     def __init__(self, mean: Tensor):

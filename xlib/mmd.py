@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from xlib import _validate
 
 Bandwidths = float | Iterable[float] | Tensor | None
+Number = float | Tensor
 
 LADDER = tuple(2 ** (step / 2) for step in (-2, -1, 0, 1, 2))  # times the median: what bandwidths=None means
 MEDIAN_ROWS = 2048  # up to here the median is over all pairs
@@ -37,15 +38,17 @@ SPLITS = 2**24  # entries of the table of permutations that are in memory at a t
 def median_bandwidth(x: Tensor, y: Tensor) -> Tensor:
     """The median heuristic: σ = the median distance between two different rows of x and y pooled.
 
-    Pooled, so that it does not know which row came from where (or else a permutation test would not be valid); a
-    point is never paired with itself; and a constant, for a loss must not be lowered by stretching the ruler.
-    Above 2,048 rows in all it looks at the pairs of 2,048 of them, evenly spaced when ordered by distance from the
-    mean: the order of the rows does not matter, nothing is random, and the error is about one in a hundred.
-
-    Args: x (n, d), y (m, d).
-    Returns: a scalar without gradient, above 0.
+    Pooled, so that it does not know which row came from where (or else a permutation test would not be valid); and a
+    constant, for a loss must not be lowered by stretching the ruler. Above 2,048 rows it takes 2,048 of them,
+    evenly spaced by distance from the mean: no order of rows matters, nothing is random, and the error is about 1%.
+    Args: x (n, d), y (m, d). Returns: a scalar without gradient, above 0.
     Raises: ValueError where half of all pairs coincide, too: their median says nothing about the rest.
+    Relations: up to 2,048 rows in all, `np.median(scipy.spatial.distance.pdist(rows))`.
     Source: Gretton et al. 2012 (JMLR 13); what it does and does not do: Garreau et al. 2017 (arXiv 1707.07269).
+    Example:
+        >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[10.0]])  # distances 1, 9 and 10
+        >>> median_bandwidth(x, y).item(), median_bandwidth(100 * x, 100 * y).item()
+        (9.0, 900.0)
     """
     z = torch.cat(_samples(x, y, least=1))
     scale = z.abs().amax().clamp(min=torch.finfo(z.dtype).tiny)
@@ -53,9 +56,9 @@ def median_bandwidth(x: Tensor, y: Tensor) -> Tensor:
     if len(z) > MEDIAN_ROWS:
         order = torch.linalg.vector_norm(z - z.mean(dim=0), dim=1).argsort()
         z = z[order[torch.arange(MEDIAN_ROWS, device=z.device) * (len(z) - 1) // (MEDIAN_ROWS - 1)]]
-    distances = F.pdist(z)
+    distances = F.pdist(z)  # (rows (rows - 1) / 2,)
     lower, upper = (distances.kthvalue((len(distances) + extra) // 2).values for extra in (1, 2))
-    if lower == 0:
+    if _validate.reads_values(lower) and lower == 0:
         raise ValueError(
             f"x and y must not coincide in half of their {len(distances)} pairs: their median distance is 0"
         )
@@ -73,36 +76,37 @@ def mmd2(
 ) -> Tensor:
     """The squared maximum mean discrepancy between the distributions that x and y were drawn from.
 
-        biased    mean over all i, j of k(x[i], x[j]) + k(y[i], y[j]) - 2 k(x[i], y[j]): the squared distance between
-                  the two mean embeddings. Never negative, and above 0 even where the distributions are the same:
-                  each point is compared with itself, and k(x[i], x[i]) = 1.
+        biased    mean over all i, j of k(x[i], x[j]) + k(y[i], y[j]) - 2 k(x[i], y[j]): the squared distance of the
+                  mean embeddings. Above 0 even where the distributions are the same, for k(x[i], x[i]) = 1.
         unbiased  the same without i = j inside x and inside y. Right on average, so negative about half of the time
-                  where the distributions are the same. That is no mistake.
+                  where the distributions are the same.
         linear    k(x, x') + k(y, y') - k(x, y') - k(x', y), averaged over disjoint pairs of successive rows (the
                   first 2 ⌊min(n, m) / 2⌋ of each). O(n d) time, unbiased, and much noisier.
         rff       the biased one with random Fourier features for the embedding: O((n + m) d features) time, and
                   right on average over the features.
-
-    Differentiable in x and y (once); bandwidths are constants. unbiased and biased take O((n + m)² d) time and, with
-    or without gradient, O((n + m) d) memory.
-
+    Differentiable in x and y (once), not in bandwidths. unbiased, biased: O((n + m)² d) time, O((n + m) d) memory.
     Args:
         x, y: (n, d) and (m, d). biased and rff need one row of each, unbiased and linear two.
         bandwidths: σ, or several: above 0, in the units of x. None: median_bandwidth(x, y) times 1/2, 1/√2, 1, √2, 2.
             Steps of √2 or 2 are fastest: k with σ/√2 is the square of k with σ.
         estimator: "unbiased", "biased", "linear" or "rff".
         features, generator: for "rff" alone: how many random frequencies, and what draws them (it must be given).
-
     Returns: a scalar, from -2 to 2, and from 0 if biased or rff.
+    Relations: biased = unbiased + (1 - mean k in x) / n + (1 - mean k in y) / m, means over i ≠ j. rff tends to
+    biased with more features; σ² biased to `space.modality_gap(x, y).size`² with a wider σ, to which only means show.
     Source: Gretton et al. 2012 (JMLR 13), eq. 5 (biased), eq. 3 (unbiased), and its linear-time statistic; Rahimi &
     Recht 2007 (NIPS 20); several bandwidths as a loss: Long et al. 2015 (arXiv 1502.02791).
+    Example:
+        >>> x = torch.tensor([[0.0], [1.0]])
+        >>> [mmd2(x, x + 0.0, bandwidths=1.0, estimator=e).item() for e in ("biased", "unbiased")]  # k(0, 1) = .607
+        [0.000, -0.393]
     """
     _validate.choice("estimator", estimator, ("unbiased", "biased", "linear", "rff"))
     x, y = _samples(x, y, least=2 if estimator in ("unbiased", "linear") else 1)
     if estimator == "rff":
         _validate.whole("features", features, least=1)
         _generator(generator)
-    z, rates = _scaled([x, y], _bandwidths(bandwidths, x, y))
+    z, rates = _scaled([x, y], *_bandwidths(bandwidths, x, y))  # (n + m, d)
     n, m = len(x), len(y)
     with torch.autocast(z.device.type, enabled=False):
         if estimator == "linear":
@@ -112,6 +116,25 @@ def mmd2(
         if estimator == "unbiased":
             return _WeightedSum.apply(z, n, rates, (1 / n / (n - 1), -1 / n / m, 1 / m / (m - 1)))
         return _WeightedSum.apply(z, n, rates, (1 / n**2, -1 / n / m, 1 / m**2)) + (1 / n + 1 / m)  # i = j: k = 1
+
+
+def mmd2_by_label(z: Tensor, labels: Tensor) -> Tensor:
+    """mmd2(z[labels == 0], z[labels == 1]) where nobody may wait to hear how many rows these are: all shapes are z's.
+
+    Args: z (rows, d); labels (rows,), on its device. Fewer than two rows of a label give NaN.
+    Relations: `mmd2` of the two parts, unbiased, with its default bandwidths, value and gradient.
+    Example:
+        >>> z, labels = torch.tensor([[0.0], [3.0], [1.0], [5.0]]), torch.tensor([0, 1, 0, 1])
+        >>> mmd2_by_label(z, labels).item(), mmd2(z[::2], z[1::2]).item()
+        (0.714, 0.714)
+    """
+    x, y = _samples(z[:1], z[1:], least=1)  # any cut will do where rows are pooled
+    z, rates = _scaled([x, y], *_bandwidths(None, x, y))
+    x, y = sides = torch.stack([labels == 0, labels == 1]).to(z)
+    n, m = x.sum(), y.sum()
+    partners = torch.stack([x / n / (n - 1) - y / n / m, y / m / (m - 1) - x / n / m])
+    with torch.autocast(z.device.type, enabled=False):
+        return _WeightedSum.apply(z, 0, rates, (1.0, 1.0, 1.0), sides, partners)
 
 
 class PermutationTest(NamedTuple):
@@ -131,28 +154,29 @@ def permutation_test(
     If they do, which rows are called x is arbitrary: deal the pooled rows out again at random, `permutations` times.
 
         p = (1 + number of null values >= statistic) / (1 + permutations)
-
     The given split is one of the possible ones, so it counts, and p is never 0: P(p <= α) <= α under the null, for
     any n and m. The mean of the unbiased statistic over all splits is exactly 0. Bandwidths must not depend on which
     row is x's: the default does not. One that was picked because it gave a small p makes the p-value wrong.
-
-    The kernel matrix is computed once; all permutations together are one matrix product with it. O((n + m)² (d +
-    permutations)) time, O((n + m) (d + permutations)) memory.
-
+    The kernel matrix is made once: O((n + m)² (d + permutations)) time, O((n + m) (d + permutations)) memory.
     Args: x (n, d) and y (m, d), two rows of each at least; bandwidths as in `mmd2`; permutations at least 1.
     Returns: PermutationTest(statistic, p_value, null).
+    Relations: the statistic and each null value are unbiased `mmd2` of the rows as given and as dealt out.
     Source: Gretton et al. 2012 (JMLR 13); the two ones in p: Phipson & Smyth 2010 (SAGMB 9, 39).
+    Example:
+        >>> x, draw = torch.arange(15.0)[:, None], torch.Generator().manual_seed(0)
+        >>> permutation_test(x, x + 100, generator=draw).p_value  # 1 / 1000: no other split comes near
+        0.001
     """
-    x, y = sorted(_samples(x, y, least=2), key=len)  # MMD is symmetric, and with x the smaller one nothing cancels
+    x, y = sorted(_samples(x, y, least=2, wait=True), key=len)  # symmetric, and with a small x nothing cancels
     _validate.whole("permutations", permutations, least=1)
     _generator(generator)
-    z, rates = _scaled([x, y], _bandwidths(bandwidths, x, y))
+    z, rates = _scaled([x, y], *_bandwidths(bandwidths, x, y))  # (n + m, d)
     given, values, step = z.new_zeros(1, len(z)), [], max(1, SPLITS // len(z))
     given[0, : len(x)] = 1
     for start in range(0, permutations, step):
         noise = torch.rand(min(step, permutations - start), len(z), generator=generator, device=generator.device)
-        chosen = noise.argsort(dim=1)[:, : len(x)].to(z.device)
-        splits = torch.cat([given, z.new_zeros(noise.shape).scatter_(1, chosen, 1)])
+        chosen = noise.argsort(dim=1)[:, : len(x)].to(z.device)  # (s, n), s splits
+        splits = torch.cat([given, z.new_zeros(noise.shape).scatter_(1, chosen, 1)])  # (1 + s, n + m)
         with torch.autocast(z.device.type, enabled=False):
             block = _split_values(z, len(x), rates, splits)
         values.append(block[1:])
@@ -165,18 +189,19 @@ def permutation_test(
 def witness(points: Tensor, x: Tensor, y: Tensor, *, bandwidths: Bandwidths) -> Tensor:
     """Where do x and y differ? The witness function: mean k(point, x[i]) - mean k(point, y[j]).
 
-    Positive where x is denser, negative where y is. Of all functions of its norm it tells x and y apart best, and its
-    mean over x less its mean over y is the biased MMD².
-
-    Args: points (p, d), x (n, d), y (m, d); bandwidths as in `mmd2`.
-    Returns: (p,), without gradient.
-    Source: Gretton et al. 2012 (JMLR 13).
+    Positive where x is denser, negative where y is. Of all functions of its norm it tells x and y apart best.
+    Args: points (p, d), x (n, d), y (m, d); bandwidths as in `mmd2`. Returns: (p,), without gradient.
+    Relations: its mean over x less its mean over y is the biased `mmd2`. Source: Gretton et al. 2012 (JMLR 13).
+    Example:
+        >>> x, y, between = torch.zeros(1, 1), torch.full((1, 1), 4.0), torch.tensor([[0.0], [2.0], [4.0]])
+        >>> witness(between, x, y, bandwidths=1.0).tolist()
+        [1.00, 0.00, -1.00]
     """
-    _validate.embeddings("points", points)
-    x_wide, y_wide = _samples(x, y, least=1)
+    _validate.embeddings("points", points, wait=True)
+    x_wide, y_wide = _samples(x, y, least=1, wait=True)
     _validate.embeddings("points", points, like=x, like_name="x", same="width")
     p = len(points)
-    z, rates = _scaled([points.to(x_wide.dtype), x_wide, y_wide], _bandwidths(bandwidths, x_wide, y_wide))
+    z, rates = _scaled([points.to(x_wide.dtype), x_wide, y_wide], *_bandwidths(bandwidths, x_wide, y_wide))
     weights = z.new_tensor([1 / len(x)] * len(x) + [-1 / len(y)] * len(y))
     values = z.new_zeros(p)
     with torch.autocast(z.device.type, enabled=False):
@@ -189,24 +214,27 @@ def witness(points: Tensor, x: Tensor, y: Tensor, *, bandwidths: Bandwidths) -> 
 def coral(x: Tensor, y: Tensor) -> Tensor:
     """Deep CORAL: the squared distance between two covariance matrices, |C_x - C_y|²_F / (4 d²).
 
-    It is blind to means and to everything beyond second moments, and has no bandwidth to choose.
-
-    Args: x (n, d), y (m, d), two rows of each at least. Covariances divide by n - 1, as in `numpy.cov`.
-    Returns: a scalar, 0 or above. O((n + m) d²) time, O(d²) memory.
+    It is blind to means and to all beyond second moments, and has no bandwidth. Covariances divide by n - 1.
+    Args: x (n, d), y (m, d), two rows of each at least. Returns: a scalar, >= 0. O((n + m) d²) time, O(d²) memory.
+    Relations: for n = m, (n / (n - 1))² / (4 d²) times the biased MMD² with kernel <a, b>², each sample off its mean.
     Source: Sun & Saenko 2016 (arXiv 1607.01719).
+    Example:
+        >>> x = torch.tensor([[-1.0], [1.0]])  # its variance is 2, that of 2 x is 8
+        >>> coral(x, x + 7).item(), coral(x, 2 * x).item()
+        (0.0, 9.0)
     """
-    x, y = _samples(x, y, least=2)
+    x, y = (sample - sample.mean(dim=0) for sample in _samples(x, y, least=2))  # torch.cov would make a GPU wait
     with torch.autocast(x.device.type, enabled=False):
-        return (torch.cov(x.T) - torch.cov(y.T)).square().sum() / (4 * x.shape[1] ** 2)
+        return (x.T @ x / (len(x) - 1) - y.T @ y / (len(y) - 1)).square().sum() / (4 * x.shape[1] ** 2)
 
 
 # -- arguments
 
 
-def _samples(x: Tensor, y: Tensor, *, least: int) -> tuple[Tensor, Tensor]:
+def _samples(x: Tensor, y: Tensor, *, least: int, wait: bool = False) -> tuple[Tensor, Tensor]:
     """x and y in float32 at least, once they are known to be two samples of `least` rows or more."""
-    _validate.embeddings("x", x)
-    _validate.embeddings("y", y, like=x, like_name="x", same="width")
+    _validate.embeddings("x", x, wait=wait)
+    _validate.embeddings("y", y, like=x, like_name="x", same="width", wait=wait)
     for name, sample in (("x", x), ("y", y)):
         if len(sample) < least:
             raise ValueError(f"{name} must have at least {least} rows here, got {len(sample)}")
@@ -214,18 +242,22 @@ def _samples(x: Tensor, y: Tensor, *, least: int) -> tuple[Tensor, Tensor]:
     return x.to(wide), y.to(wide)
 
 
-def _bandwidths(bandwidths: Bandwidths, x: Tensor, y: Tensor) -> list[float]:
-    """The bandwidths as floats, widest first."""
+def _bandwidths(bandwidths: Bandwidths, x: Tensor, y: Tensor) -> tuple[Number, list[Number]]:
+    """A unit and, widest first, the bandwidths in it; scalar tensors where floats would have to be waited for."""
     if bandwidths is None:
-        median = median_bandwidth(x, y).item()
+        median = _validate.positive("bandwidths", median_bandwidth(x, y))
+        if isinstance(median, Tensor):
+            return median, list(LADDER[::-1])
         bandwidths = [median * step for step in LADDER]
     if isinstance(bandwidths, Tensor):
-        bandwidths = bandwidths.detach().flatten().tolist()
+        bandwidths = bandwidths.flatten().unbind()
     sigmas = bandwidths if isinstance(bandwidths, Iterable) else [bandwidths]
-    sigmas = sorted((_validate.positive("bandwidths", sigma) for sigma in sigmas), reverse=True)
+    sigmas = [_validate.positive("bandwidths", sigma) for sigma in sigmas]
     if not sigmas:
         raise ValueError("bandwidths must hold one number at least, got none")
-    return sigmas
+    if all(map(_validate.reads_values, sigmas)):
+        return 1.0, sorted(sigmas, reverse=True)
+    return 1.0, list(torch.stack([x.new_ones(()) * sigma for sigma in sigmas]).to(x).sort(descending=True)[0])
 
 
 def _generator(generator: torch.Generator | None) -> None:
@@ -233,16 +265,17 @@ def _generator(generator: torch.Generator | None) -> None:
         raise TypeError(f"generator must be a torch.Generator, for nothing is random unseen, got {generator!r}")
 
 
-def _scaled(samples: list[Tensor], sigmas: list[float]) -> tuple[Tensor, list[float]]:
+def _scaled(samples: list[Tensor], unit: Number, sigmas: list[Number]) -> tuple[Tensor, list[Number]]:
     """All rows, one below the other, moved and scaled so that kernel r is exp(-rates[r] * squared distance).
 
     Moved to their mean, because |a|² + |b|² - 2 a·b cancels badly far from the origin; rates[0] is 1.
     """
     z = torch.cat(samples)
-    z = z.sub_(z.detach().mean(dim=0)).mul_(1 / (math.sqrt(2) * sigmas[0]))
-    if not (2 * torch.linalg.vector_norm(z.detach()) * (sigmas[0] / sigmas[-1])).square().isfinite():
+    z = z.sub_(z.detach().mean(dim=0)).mul_(1 / (math.sqrt(2) * (unit * sigmas[0])))
+    largest = 2 * torch.linalg.vector_norm(z.detach()) * (sigmas[0] / sigmas[-1])
+    if _validate.reads_values(largest) and not largest.square().isfinite():
         raise ValueError(
-            f"bandwidths must not be so small that distances / σ overflow in {z.dtype}, got {sigmas[-1]}"
+            f"bandwidths must not be so small that distances / σ overflow in {z.dtype}, got {unit * sigmas[-1]}"
         )
     return z, [(sigmas[0] / sigma) ** 2 for sigma in sigmas]
 
@@ -250,24 +283,24 @@ def _scaled(samples: list[Tensor], sigmas: list[float]) -> tuple[Tensor, list[fl
 # -- the estimators, on rows from _scaled
 
 
-def _linear(x: Tensor, y: Tensor, rates: list[float]) -> Tensor:
+def _linear(x: Tensor, y: Tensor, rates: list[Number]) -> Tensor:
     half = min(len(x), len(y)) // 2
     x, x2, y, y2 = x[: 2 * half : 2], x[1 : 2 * half : 2], y[: 2 * half : 2], y[1 : 2 * half : 2]
 
     def k(a: Tensor, b: Tensor) -> Tensor:
-        squared = (a - b).square().sum(dim=1)
+        squared = (a - b).square().sum(dim=1)  # (pairs,)
         return sum((-rate * squared).exp() for rate in rates) / len(rates)
 
     return (k(x, x2) + k(y, y2) - k(x, y2) - k(x2, y)).mean()
 
 
-def _random_features(x: Tensor, y: Tensor, rates: list[float], features: int, generator: torch.Generator) -> Tensor:
+def _random_features(x: Tensor, y: Tensor, rates: list[Number], features: int, generator: torch.Generator) -> Tensor:
     """exp(-r |a - b|²) is the mean of cos(w·(a - b)) = cos w·a cos w·b + sin w·a sin w·b over w from N(0, 2 r)."""
-    device = generator.device
-    rate = torch.tensor(rates, dtype=x.dtype, device=device)
-    rate = rate[torch.randint(len(rates), (features,), generator=generator, device=device)]  # an average: a mixture
-    w = torch.randn(x.shape[1], features, generator=generator, device=device, dtype=x.dtype) * (2 * rate).sqrt()
-    w = w.to(x.device)
+    draw = {"generator": generator, "device": generator.device}
+    which = torch.randint(len(rates), (features,), **draw)  # an average of kernels: a mixture of frequencies
+    w = torch.randn(x.shape[1], features, **draw, dtype=x.dtype)  # (d, features)
+    which, w = (drawn.to(x.device, non_blocking=True) for drawn in (which, w))
+    w *= (2 * torch.stack([x.new_ones(()) * rate for rate in rates])[which]).sqrt()
 
     def mean_embedding(sample: Tensor) -> Tensor:
         waves = (rows @ w for rows in sample.split(TILE))
@@ -278,30 +311,36 @@ def _random_features(x: Tensor, y: Tensor, rates: list[float], features: int, ge
 
 class _WeightedSum(torch.autograd.Function):
     """The sum of weight * k(z[i], z[j]) over i ≠ j; weights for both among the first n rows, one, and none.
+    Where sides and partners (2, rows) are given, each pair has a weight of its own too, sides[:, i] · partners[:, j].
 
     The gradient of one number is as small as the input, so it is made on the way and no tile is kept or redone.
     """
 
     @staticmethod
-    def forward(ctx, z, n, rates, weights):
+    def forward(ctx, z, n, rates, weights, sides=None, partners=None):
         total, gradient = 0.0, torch.zeros_like(z)
         for i, j, kernel, slope in _tiles(z, n, rates, want_slope=ctx.needs_input_grad[0]):
             weight = weights[(i.start >= n) + (j.start >= n)]
-            total += weight * (1 + (i != j)) * kernel.sum().item()  # a float has 64 bits: much of these sums cancels
+            if sides is not None:
+                own = (sides[:, i, None] * partners[:, None, j]).sum(dim=0)
+                kernel, slope = kernel * own, slope * own[: len(slope)]
+            part = kernel.sum()  # in 64 bits, for much of these sums cancels; MPS has them on the CPU alone
+            part = (part.cpu() if part.device.type == "mps" else part).double()
+            total = total + weight * (1 + (i != j)) * part
             if ctx.needs_input_grad[0]:  # d|a - b|² = 2 (a - b)·(da - db), and each pair counts twice
                 slope *= 4 * weight
                 for a, b, rows in ((i, j, slope), (j, i, slope.T))[: 1 + (i != j)]:
                     gradient[a] += rows.sum(dim=1, keepdim=True) * z[a] - rows @ z[b]
         ctx.save_for_backward(gradient)
-        return z.new_tensor(total)
+        return total.to(z)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, upstream):
-        return upstream * ctx.saved_tensors[0], None, None, None
+        return upstream * ctx.saved_tensors[0], None, None, None, None, None
 
 
-def _split_values(z: Tensor, n: int, rates: list[float], splits: Tensor) -> Tensor:
+def _split_values(z: Tensor, n: int, rates: list[Number], splits: Tensor) -> Tensor:
     """The unbiased MMD² of each split (s, rows of z) of the rows into n of x (1) and the others of y (0)."""
     m = len(z) - n
     of_row, xx = torch.zeros_like(z[:, 0]), torch.zeros_like(splits[:, 0])
@@ -310,7 +349,7 @@ def _split_values(z: Tensor, n: int, rates: list[float], splits: Tensor) -> Tens
         of_row[i] += kernel.sum(dim=1)
         if i != j:
             of_row[j] += kernel.sum(dim=0)
-    xy = splits @ of_row - xx
+    xy = splits @ of_row - xx  # (s,)
     yy = of_row.sum() - 2 * xy - xx
     return xx / n / (n - 1) + yy / m / (m - 1) - 2 * xy / n / m
 
@@ -318,7 +357,7 @@ def _split_values(z: Tensor, n: int, rates: list[float], splits: Tensor) -> Tens
 # -- the kernel matrix, a tile at a time
 
 
-def _tiles(z: Tensor, n: int, rates: list[float], *, want_slope: bool = False) -> Iterator[tuple]:
+def _tiles(z: Tensor, n: int, rates: list[Number], *, want_slope: bool = False) -> Iterator[tuple]:
     """Slices i <= j of the rows, and _tile of them: the other half of the matrix is its mirror image.
 
     The diagonal is 0, and no tile has rows of both samples, x (the first n) and y.
@@ -326,17 +365,18 @@ def _tiles(z: Tensor, n: int, rates: list[float], *, want_slope: bool = False) -
     starts = [*range(0, n, TILE), *range(n, len(z), TILE)]
     parts = [slice(start, stop) for start, stop in pairwise([*starts, len(z)])]
     pairs = list(combinations_with_replacement(parts, 2))
-    for i, j in tqdm(pairs, leave=False, delay=1, disable=len(pairs) < 200):
+    quiet = len(pairs) < 200 or torch.compiler.is_compiling()
+    for i, j in pairs if quiet else tqdm(pairs, leave=False, delay=1):
         yield i, j, *_tile(z[i], z[j], rates, same=i == j, want_slope=want_slope)
 
 
-def _tile(a: Tensor, b: Tensor, rates: list[float], *, same: bool = False, want_slope: bool = False) -> tuple:
+def _tile(a: Tensor, b: Tensor, rates: list[Number], *, same: bool = False, want_slope: bool = False) -> tuple:
     """The average of exp(-rate * |a[i] - b[j]|²) over rates, and, if wanted, its derivative by the squared distance.
 
     `same`: a is b, and a point and itself are no pair.
     """
     a2, b2 = (torch.linalg.vector_norm(rows, dim=1).square() for rows in (a, b))
-    squared = torch.addmm(b2, a, b.T, alpha=-2).add_(a2[:, None]).clamp_(min=0)
+    squared = torch.addmm(b2, a, b.T, alpha=-2).add_(a2[:, None]).clamp_(min=0)  # (len(a), len(b))
     if same:
         squared.fill_diagonal_(math.inf)
     kernel, slope = torch.zeros_like(squared), torch.zeros_like(squared[: len(a) * want_slope])
@@ -347,15 +387,18 @@ def _tile(a: Tensor, b: Tensor, rates: list[float], *, same: bool = False, want_
             power.square_()
         kernel.add_(power, alpha=1 / len(rates))
         if want_slope:
-            slope.add_(power, alpha=-rate / len(rates))
+            weighted, factor = (power * rate, 1) if isinstance(rate, Tensor) else (power, rate)
+            slope.add_(weighted, alpha=-factor / len(rates))
     return kernel, slope
 
 
-def _squarings(rates: list[float], eps: float) -> list[int | None]:
+def _squarings(rates: list[Number], eps: float) -> list[int | None]:
     """How often to square each kernel to get the next: exp(-2 r) = exp(-r)². None: take a new exponential.
 
     One exponential serves five kernels, two squarings each, at most: each squaring doubles its relative error.
     """
+    if isinstance(rates[0], Tensor):
+        return [None] * len(rates)
     plan = [None]
     for before, rate in pairwise(rates):
         doublings = math.log2(rate / before)

@@ -26,22 +26,23 @@ Scalar = float | Tensor
 def info_nce_tiled(za: Tensor, zb: Tensor, *, logit_scale: Scalar, tile: int = 1024) -> Tensor:
     """`contrastive.info_nce` (both directions, mean over the batch) in O(N d + tile²) memory instead of O(N²).
 
-    A softmax needs the sum of its exponentials, and sums can be made piece by piece. Usually each row then needs its
-    own running maximum, so that no exponential overflows, and columns another. Here one number serves all: no logit
-    is above the largest |za[i]| times the largest |zb[j]| times the scale (Cauchy-Schwarz). Less that bound, all
-    exponentials fit, and each gives to the sum of its row *and* of its column. Where a row is so far below the bound
-    that it would vanish, all are summed again with maxima of their own, which takes twice as many exponentials. The
-    backward pass makes each tile once more: 8 N² d operations in all, where keeping the table takes 6 N² d.
-
-    Args:
-        za, zb: (N, d), floating, same dtype and device; used as they come. N need not be a multiple of the tile.
-        logit_scale: above 0; a number or a one-element tensor, which then receives its gradient.
-        tile: rows and columns of the table that are in memory at a time, at least 1.
-
+    A softmax needs the sum of its exponentials, which can be made piece by piece. Usually each row and column then
+    needs its own running maximum, so that no exponential overflows. Here one number serves all: no logit is above the
+    largest |za[i]| times the largest |zb[j]| times the scale (Cauchy-Schwarz). Less that bound, all exponentials fit,
+    and each gives to the sum of its row *and* of its column. Where a row would vanish so far below, all are summed
+    again with maxima of their own, twice as many exponentials. The backward pass makes each tile once more: 8 N² d
+    operations in all, where keeping the table takes 6 N² d.
+    Args: za, zb (N, d) and logit_scale as in `info_nce`; tile, rows and columns of the table that are in memory at a
+        time, at least 1 (N need not be a multiple of it).
     Returns: a scalar, differentiable once; float64 for float64 embeddings, else float32, under autocast too.
     Raises: TypeError or ValueError that names the argument.
+    Relations: `info_nce(za, zb, logit_scale=logit_scale)` for any tile, value and gradients, up to rounding.
     Source: tiles in place of a table, Cheng et al. 2024 (arXiv 2410.17243); recomputation, Dao et al. 2022
     (arXiv 2205.14135). The shared bound is ours.
+    Example:
+        >>> z = torch.eye(5)
+        >>> [info_nce_tiled(z, z, logit_scale=3.0, tile=tile).item() for tile in (1, 2, 1024)]  # log(1 + 4 e^-3)
+        [0.1816, 0.1816, 0.1816]
     """
     a, b = _scaled(za, zb, logit_scale, tile)
     with torch.autocast(za.device.type, enabled=False):
@@ -54,10 +55,15 @@ def siglip_tiled(za: Tensor, zb: Tensor, *, logit_scale: Scalar, logit_bias: Sca
 
     logit_bias: any finite number or one-element tensor, which then receives its gradient. The rest, and what is
     returned and raised, as in `info_nce_tiled`. Source: Zhai et al. 2023 (arXiv 2303.15343), section 3.3.
+    Relations: `siglip` with the same arguments, for any tile, value and gradients, up to rounding.
+    Example:
+        >>> z = torch.eye(5)
+        >>> [siglip_tiled(z, z, logit_scale=3.0, logit_bias=-1.0, tile=tile).item() for tile in (1, 2, 1024)]
+        [1.380, 1.380, 1.380]
     """
     _validate.number("logit_bias", logit_bias)
     a, b = _scaled(za, zb, logit_scale, tile)
-    bias = torch.as_tensor(logit_bias, dtype=a.dtype, device=a.device).reshape(())
+    bias = logit_bias.reshape(()).to(a) if isinstance(logit_bias, Tensor) else a.new_full((), logit_bias)
     wanted = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad or bias.requires_grad)
     with torch.autocast(za.device.type, enabled=False):
         return _SigLIP.apply(a, b, bias, tile, wanted)
@@ -68,33 +74,28 @@ def cached_backward(
 ) -> Tensor:
     """The gradients of a loss of the whole batch, with the activations of one chunk in memory at a time.
 
-        value = cached_backward(
-            lambda za, zb: info_nce_tiled(za, zb, logit_scale=model["scale"]()),
-            (encode_image, images),
-            (encode_text, tokens),
-            chunk=256,
-        )
-        optimizer.step()
-
+        value = cached_backward(loss, (encode_image, images), (encode_text, tokens), chunk=256)  # loss(za, zb)
     Gradient accumulation cannot do this: it would let each row meet the negatives of its chunk alone. Here all chunks
     are encoded without a graph; the loss of all vectors gives a gradient for each; then every chunk is encoded again,
-    with a graph, and handed its rows of that gradient. It costs one more forward pass.
-
-    Both passes see the same random numbers (dropout) as long as they come from torch's global generators. Two
-    caveats: the masks are those of the chunks, not the ones that a single pass over the batch would have drawn; and
-    BatchNorm in training mode normalises by its chunk, so that the result is not the batch's gradient, and its
-    running averages move twice. GroupNorm and LayerNorm are safe.
-
+    with a graph, and handed its rows of that gradient. It costs one more forward pass. Both passes see the same
+    random numbers (dropout) as long as they come from torch's global generators. Caveats: the masks are not those
+    that one pass over the batch would have drawn; and BatchNorm in training normalises by its chunk, so that this is
+    not the batch's gradient, and moves its running averages twice. GroupNorm, LayerNorm are safe.
     Args:
         loss: takes one (N, d) tensor of vectors a tower and returns a scalar. Parameters in it get their gradient.
         towers: pairs of an encoder, called with some rows of the inputs, and the inputs, N rows (of a table of
             tokens, or torch.arange(N), if the encoder looks its inputs up itself).
         chunk: rows to encode at a time, at least 1.
-
     Returns: the loss, without a graph. Gradients are *added* to `.grad`, as by `backward`.
     Raises: TypeError or ValueError that names the argument; RuntimeError if a tower gives other vectors the second
     time, for example because it augments its inputs (do that before).
+    Relations: `loss(encode_image(images), encode_text(tokens)).backward()`, but for the caveats.
     Source: Gao et al. 2021 (arXiv 2101.06983).
+    Example:
+        >>> weight, x = torch.tensor(3.0, requires_grad=True), torch.tensor([[1.0], [2.0], [3.0]])
+        >>> loss = cached_backward(lambda z: z.sum() ** 2, (lambda rows: weight * rows, x), chunk=1)
+        >>> loss.item(), weight.grad.item()  # (6 w)² and 72 w
+        (324.0, 216.0)
     """
     _validate.whole("chunk", chunk, least=1)
     if not callable(loss):
@@ -107,7 +108,7 @@ def cached_backward(
             for part, (_, vectors) in zip(inputs.split(chunk), first[-1], strict=True):
                 if not isinstance(vectors, Tensor) or vectors.shape[:1] != part.shape[:1]:
                     raise ValueError(f"towers[{number}] must return a tensor of {len(part)} rows for as many inputs")
-    leaves = [torch.cat([vectors for _, vectors in chunks]).requires_grad_() for chunks in first]
+    leaves = [torch.cat([vectors for _, vectors in chunks]).requires_grad_() for chunks in first]  # (N, d) each
     with torch.enable_grad():
         torch.clear_autocast_cache()  # older versions of torch would use weights again that were cast without a graph
         value = loss(*leaves)
@@ -150,14 +151,17 @@ def _check_towers(towers: tuple) -> None:
 def all_gather_with_grad(z: Tensor) -> Tensor:
     """The rows of all processes, one below the other in the order of their ranks, as a differentiable function.
 
-    Backward: what *any* process's loss asks of my rows is added up, and comes back to me. If each of W processes
-    computes a loss whose mean over the processes is meant, then my gradient is W times that of the mean, and the mean
-    that DistributedDataParallel takes over the processes' parameter gradients puts this right. (A gather without
-    gradients drops W - 1 of the W terms, and after DDP's mean is 1/W of what it should be.)
-
+    Backward: what *any* process's loss asks of my rows is added up, and comes back to me. If the mean of W processes'
+    losses is meant, my gradient is W times that of the mean, and the mean that DistributedDataParallel takes over
+    parameter gradients puts this right. (A gather without gradients drops W - 1 of the W terms.)
     z: (n, d), floating, finite; n may differ between processes, d and dtype may not, and either all or none of them
     take part in the backward pass: a process waits for the others. Returns (sum of n, d). Without a process group, z.
     Raises: TypeError or ValueError that names the argument.
+    Relations: forward, `torch.cat` of what `dist.all_gather` fills, for even rows; alone, the identity.
+    Example:
+        >>> z = torch.eye(2)
+        >>> all_gather_with_grad(z) is z  # no process group
+        True
     """
     _validate.embeddings("z", z)
     return _AllGather.apply(z) if _in_a_group() else z
@@ -169,15 +173,18 @@ def info_nce_distributed(za: Tensor, zb: Tensor, *, logit_scale: Scalar) -> Tens
     A process computes the 2 n N logits of its own rows against everybody's. What is returned is the loss of the whole
     batch, the same number everywhere; its gradient is such that the mean over the processes, which
     DistributedDataParallel takes, is the gradient of that loss. Processes may hold different numbers of rows.
-
     Args: as in `contrastive.info_nce`; za and zb hold this process's rows, row i of both a pair.
-    Returns: a scalar. Without a process group, value and gradients are those of `info_nce`.
-    Raises: TypeError or ValueError that names the argument.
+    Returns: a scalar. Raises TypeError or ValueError naming the argument.
+    Relations: `info_nce` of the rows that `all_gather_with_grad` gathers, value and gradients; alone, of one's own.
     Source: Radford et al. 2021 (arXiv 2103.00020), section 2.5; the local loss of open_clip.
+    Example:
+        >>> z = torch.eye(5)
+        >>> info_nce_distributed(z, z, logit_scale=3.0).item()  # no process group: log(1 + 4 e^-3)
+        0.1816
     """
-    own_a, own_b = _scaled(za, zb, logit_scale, 1)
+    own_a, own_b = _scaled(za, zb, logit_scale, 1)  # (n, d) each
     with torch.autocast(za.device.type, enabled=False):
-        all_a, all_b = all_gather_with_grad(own_a), all_gather_with_grad(own_b)
+        all_a, all_b = all_gather_with_grad(own_a), all_gather_with_grad(own_b)  # (N, d) each
         target = torch.arange(len(za), device=za.device) + _first_row(len(za), za.device)
         sums = [F.cross_entropy(x @ y.T, target, reduction="sum") for x, y in ((own_a, all_b), (own_b, all_a))]
         mine = sum(sums) / (2 * len(all_a))  # the loss is the sum of these over the processes
@@ -194,6 +201,10 @@ def extra_memory(call: Callable[[], object], *, device: torch.device | str = "cp
 
     On a GPU it is what torch has allocated there. On a CPU it is the resident memory, looked at a thousand times a
     second: memory that the process held before and uses again does not count, so only a first call tells the truth.
+    Example:
+        >>> megabytes = extra_memory(lambda: torch.ones(25_000_000))  # of four bytes each
+        >>> megabytes > 80
+        True
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -254,8 +265,9 @@ class _InfoNCE(torch.autograd.Function):
         highest = math.log(torch.finfo(a.dtype).max) - math.log(len(a)) - 4
         bound = torch.linalg.vector_norm(a, dim=1).max() * torch.linalg.vector_norm(b, dim=1).max()
         add = highest - bound
-        rows, columns, own = a.new_zeros(3, len(a))
-        for i, j, logits in _tiles(a, b, tile, add):
+        rows, columns, own = a.new_zeros(3, len(a))  # (N,) each
+        shared = _validate.reads_values(a)  # or else no sum can be looked at, and maxima of their own are safe
+        for i, j, logits in _tiles(a, b, tile, add) if shared else ():
             if i == j:
                 own[i] = logits.diagonal()
             exp = logits.exp_()
@@ -264,7 +276,7 @@ class _InfoNCE(torch.autograd.Function):
         sums = torch.stack([rows, columns])
         info = torch.finfo(a.dtype)
         # Below, what was flushed to 0 could matter; above, a rounding lifted logits of 1e7 and more over the bound.
-        shared = bool(((sums > len(a) * info.tiny / info.eps) & (sums < info.max / 8)).all())
+        shared = shared and bool(((sums > len(a) * info.tiny / info.eps) & (sums < info.max / 8)).all())
         if not shared:
             add = torch.zeros_like(add)
             rows, columns = torch.full_like(rows, -math.inf), torch.full_like(rows, -math.inf)
@@ -275,8 +287,9 @@ class _InfoNCE(torch.autograd.Function):
                 columns[j] = torch.logaddexp(columns[j], logits.logsumexp(dim=0))
         ctx.save_for_backward(a, b, rows, columns, add)
         ctx.tile, ctx.shared = tile, shared
-        # A small loss is the difference of two large numbers. On the CPU, for MPS has no float64.
-        rows, columns, own = (part.cpu().double() for part in (rows, columns, own))
+        # A small loss is the difference of two large numbers. MPS has no float64: the CPU has.
+        where = "cpu" if a.device.type == "mps" else a.device
+        rows, columns, own = (part.to(where).double() for part in (rows, columns, own))
         logs = (rows.log() + columns.log()) if shared else (rows + columns)
         return (logs / 2 - own).clamp(min=0).mean().to(a)
 
