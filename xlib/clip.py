@@ -21,12 +21,14 @@ def zero_shot_weights(
     For each class, its name is put into each template, each sentence becomes a *unit* vector, and their mean is
     scaled back to length 1. Without the first normalisation a long vector would outvote the others; without
     the second a class whose sentences disagree would get smaller logits than the rest.
+
     Args: encode_text, from a list of B strings to (B, d); classnames, C of them; templates, T strings, each with one
     "{}" for the name.
     Returns: (C, d); `F.normalize(images, dim=1) @ weights.T` are the cosines to each class.
     Raises: TypeError or ValueError that names the argument.
     Relations: with one template, `F.normalize(encode_text(sentences), dim=1)`; see also `retrieval.retrieval`.
     Source: Radford et al. 2021 (arXiv 2103.00020), section 3.1.4.
+
     Example:
         >>> encode = lambda texts: Tensor([[text.count("cat"), text.count("dog")] for text in texts])
         >>> weights = zero_shot_weights(encode, ["cat", "dog"], ["a {}", "no dog but a {}"])
@@ -54,10 +56,12 @@ class CLIPModel(nn.Module):
     Both towers are built from their configurations, with random weights and without a download. With a network,
     start from pretrained ones: vision=torchvision.models.resnet50(weights="DEFAULT"),
     text=transformers.BertModel.from_pretrained("bert-base-uncased").
+
     Args: embed_dim, dimensions of the shared space; vision, a torchvision ResNet, whose last layer is replaced
     (default ResNet-50); text, a transformers encoder with a pooled output (default BERT-base).
     Source: Radford et al. 2021 (arXiv 2103.00020), fig. 3; ResNet: He et al. 2016 (arXiv 1512.03385);
     BERT: Devlin et al. 2019 (arXiv 1810.04805).
+
     Example:
         >>> import torch, torchvision, transformers
         >>> vision, bert = torchvision.models.resnet18(), transformers.BertConfig(hidden_size=12, num_hidden_layers=1)

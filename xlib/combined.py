@@ -25,25 +25,31 @@ def combined_loss(
         contrastive  InfoNCE(za, zb), both directions                       pairs: source images and their captions
         domain       the domain head's loss, with weight 1                  where domain_logits are given
         mmd          mmd_coeff * MMD²(features of source, of target)        where features are given
+
     A step with both, of source images, their captions, and target images without any:
 
         features = encoder.features(torch.cat([source_images, target_images]))
         domain_logits = head(grad_reverse(features, coeff))                 # λ = coeff stands here, and only here
         za, zb = F.normalize(project(features[:n]), dim=1), F.normalize(text(tokens), dim=1)
         combined_loss(za, zb, domain_logits, domain_labels, logit_scale=scale(), features=features, mmd_coeff=...)
+
     What differs from the naive version, -mean(sum(za * zb)) + lambda_ * cross_entropy(predictions, domain_labels):
 
     * Negatives. The naive one is lowest when all vectors are the same one; here every other pair pushes back.
     * A scale. Without one, and with cosines, even perfect features cannot be confident (`info_nce_floor`); without
       cosines, the naive one falls for ever as vectors grow.
+
     * Reversal. The naive one teaches the features to be told apart. A finished logit cannot be mended: a minus sign
       here would turn the domain head round as well. So the logits must come from `grad_reverse(features, coeff)`.
+
     * λ once. The reversal has the coefficient λ already, so the domain loss has weight 1: features climb λ times its
       gradient, and the head descends it at full speed. The history shows the loss itself, to compare with log 2.
+
     * Balance. Each domain counts one half in the domain loss, and once in MMD, whatever their shares of the batch.
 
     Nothing says that domains are photographs and drawings: give images and texts as `features`, 0 for image and 1 for
     text, and the modalities are aligned.
+
     Args:
         za, zb: (N, d), paired by row, used as they come; source pairs alone, for the target's captions are not known.
         domain_logits: (M, 2), from reversed features of both domains; None leaves the term out.
@@ -54,6 +60,7 @@ def combined_loss(
     Returns: scalars, float32 at least: "contrastive", and "domain" and "mmd" where asked for, at coefficient 0 too.
     Raises: TypeError or ValueError that names the argument.
     Relations: the terms are `info_nce`, `domain_loss` and mmd_coeff * `mmd2` of the rows by label; their sources too.
+
     Example:
         >>> z, labels = torch.eye(4), torch.tensor([0, 0, 1, 1])
         >>> terms = combined_loss(z[:2], z[:2], torch.zeros(4, 2), labels, logit_scale=1.0, features=z, mmd_coeff=0.5)
@@ -108,14 +115,17 @@ def self_training_loss(plain: Tensor, changed: Tensor, *, threshold: float = 0.9
     """Learn from one's own guesses: what the model is sure of in a picture as it is, it is to say of a changed one.
 
         mean over all N rows of  [max softmax(plain[i]) >= threshold] * cross_entropy(changed[i], argmax plain[i])
+
     The guess is a label, and gets no gradient. Rows that are not sure count as 0 and stay in the mean, so the loss
     is small while the model knows little. A guess can be sure and wrong: the loss then teaches the mistake.
+
     Args: plain, changed: (N, C) logits of the same N unlabelled pictures, floating, same dtype and device; threshold,
     the least probability of a guess that counts, above 0 and at most 1.
     Returns: a scalar with a gradient in `changed`; in float32 at least.
     Raises: TypeError or ValueError that names the argument.
     Relations: `F.cross_entropy(changed, plain.argmax(dim=1))` where all rows are sure, as with threshold 1 / C.
     Source: Sohn et al. 2020 (FixMatch, arXiv 2001.07685).
+
     Example:
         >>> plain, changed = torch.tensor([[4.0, 0.0], [0.5, 0.0]]), torch.zeros(2, 2)  # guesses at .98 and .62
         >>> [self_training_loss(plain, changed, threshold=threshold).item() for threshold in (0.5, 0.9, 0.99)]

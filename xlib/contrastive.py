@@ -36,9 +36,11 @@ def info_nce(
         a_to_b:  L[i] = -log( exp(logits[i, i]) / sum_j exp(logits[i, j]) )
         b_to_a:  L[i] = -log( exp(logits[i, i]) / sum_j exp(logits[j, i]) )
         both:    the mean of the two
+
     One direction alone leaves the other unconstrained: adding any constant to a row of logits does not change
     `a_to_b`, and can ruin `b_to_a`. Two rows with the same caption count as each other's negatives; draw batches
     without duplicates.
+
     Args:
         za, zb: (N, d), floating, same dtype and device; used as they come.
         logit_scale: above 0; a number or a one-element tensor, which then receives its gradient.
@@ -48,6 +50,7 @@ def info_nce(
     Raises: TypeError or ValueError that names the argument.
     Relations: "a_to_b" is `F.cross_entropy(logits, arange(N))`; 0 for N = 1; `info_nce_floor` for a regular simplex.
     Source: van den Oord et al. 2018 (arXiv 1807.03748), eq. 4; both ways, Radford et al. 2021 (2103.00020), fig. 3.
+
     Example:
         >>> za, zb = torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]])  # two images, and one text twice
         >>> [info_nce(za, zb, logit_scale=10.0, direction=d).item() for d in ("a_to_b", "b_to_a", "both")]
@@ -76,14 +79,17 @@ def siglip(
     """Do rows i and j belong together, yes or no? One logistic loss for each of the N² combinations.
 
         L = -1/N * sum_ij log sigmoid( y[i, j] * (logits[i, j] + logit_bias) ),   y = +1 on the diagonal, else -1
+
     No softmax ties a row together, so batches can be cut into blocks freely. The sum over N² is divided by N, not N²:
     of N² answers only N are yes. That imbalance is also why the bias starts at about -10 ("most are no").
+
     Args: za, zb (N, d) and logit_scale as in `info_nce`; logit_bias, any finite number or one-element tensor, which
     then receives its gradient.
     Returns: a scalar in float32, or float64 like the embeddings. Raises TypeError or ValueError naming the argument.
     Relations: N times the mean `F.binary_cross_entropy_with_logits(logits + logit_bias, eye(N))`. Each entry is the
         two-class softmax of `info_nce`, of its logit against a fixed -logit_bias in place of the other rows.
     Source: Zhai et al. 2023 (arXiv 2303.15343), eq. 1 and algorithm 1; there logit_scale starts at 10.
+
     Example:
         >>> z = torch.eye(4)
         >>> [siglip(z, z, logit_scale=10.0, logit_bias=bias).item() for bias in (0.0, -5.0, -10.0)]
@@ -101,10 +107,12 @@ class LogitScale(nn.Module):
     Give `scale()` to the loss, and call `clamp_()` after every step of the optimiser, never before the loss:
     `min(scale, 100)` *inside* the loss has gradient zero above the cap, so a scale that once got there could never
     come back. Keep the parameter out of weight decay, which would pull the scale towards 1.
+
     Args: init, the scale to start from, 1 to maximum (1 / 0.07 is CLIP's); maximum, the largest scale, at least 1
     (CLIP found 100 necessary for stable training).
     Relations: the parameter's gradient is the scale times the gradient that a plain logit_scale tensor gets.
     Source: Radford et al. 2021 (arXiv 2103.00020), section 2.5.
+
     Example:
         >>> scale = LogitScale(init=50.0)
         >>> scale.log_scale.data += 1.0  # a step that went too far: the scale is multiplied by e
@@ -138,13 +146,16 @@ def info_nce_floor(n: int, logit_scale: float | torch.Tensor) -> float:
     """The lowest InfoNCE loss (nats) that n pairs of *unit* vectors can reach at a fixed scale s:
 
         L >= log( 1 + (n - 1) * exp(-s * n / (n - 1)) )
+
     Cosines end at 1 and -1, so no softmax over them is ever certain; and n vectors cannot all be opposite to each
     other. Best is a regular simplex: each pair in one corner, all other cosines -1 / (n - 1), which takes n - 1
     dimensions or more. (The gaps between diagonal and off-diagonal cosines average n / (n - 1) at most, by
     Cauchy-Schwarz on the centred vectors; log-sum-exp is convex, so equal gaps are best.)
+
     Args: n, the number of pairs in the batch, at least 1 (floor 0); logit_scale above 0.
     Raises: TypeError or ValueError that names the argument.
     Relations: `info_nce` of a regular simplex; log n, a blind guess, as the scale goes to 0.
+
     Example:
         >>> best, blind = info_nce_floor(256, 1.0), math.log(256)
         >>> best, blind  # a loss "stuck" at 4.6 may already rank well

@@ -49,11 +49,13 @@ def grad_reverse(x: Tensor, coeff: float = 1.0) -> Tensor:
 
     What comes after it descends the loss as usual; what comes before it climbs. A loss with a minus sign is not the
     same: it would make the domain head climb as well, and be trained to be wrong.
+
     Args: x, floating, of any shape; coeff, 0 (no gradient passes) or above, λ of the paper, anew in each step.
     Returns: a copy of x. A second derivative through it passes it twice, and is taken times coeff².
     Raises: TypeError or ValueError that names the argument.
     Relations: twice in a row with coeff 1, the identity; with coeff 0, like `detach` but for a gradient of zeros.
     Source: Ganin et al. 2016 (JMLR 17, arXiv 1505.07818), eqs. 16 and 17.
+
     Example:
         >>> x = torch.tensor(3.0, requires_grad=True)
         >>> torch.autograd.grad(grad_reverse(x, 0.5) ** 2, x)  # 2 x, times -0.5
@@ -73,8 +75,10 @@ def dann_coeff(progress: float, gamma: float = 10.0) -> float:
     """The schedule of λ: 0 at the start, while the domain head knows nothing, and soon nearly 1.
 
         λ(p) = 2 / (1 + exp(-γ p)) - 1,    p = steps done / all steps
+
     progress: 0 to 1. gamma: above 0. Raises TypeError or ValueError naming the argument.
     Relations: tanh(γ p / 2). Source: Ganin et al. 2016 (JMLR 17), section 5.2.2.
+
     Example:
         >>> steps = 10
         >>> [dann_coeff(step / steps) for step in (0, 1, 5, 10)]
@@ -90,6 +94,7 @@ class FeatureExtractor(nn.Module):
     """Images (N, 3, 28, 28) float to features (N, 800): 50 maps of 4 × 4, one row an image.
 
     Source and target go through it in one batch, normalised by the same constants.
+
     Example:
         >>> extractor = FeatureExtractor()
         >>> extractor(torch.zeros(2, 3, 28, 28)).shape, sum(weight.numel() for weight in extractor.parameters())
@@ -136,6 +141,7 @@ class DomainClassifier(_Head):
     """Features (N, 800) to the logits of two domains, (N, 2): 0 is the source, 1 the target; no softmax either.
 
     It reverses nothing by itself: feed it with `grad_reverse(features, coeff)`.
+
     Example:
         >>> features, head = torch.ones(4, 800, requires_grad=True), DomainClassifier()
         >>> domain_loss(*head(grad_reverse(features, 0.0)).split(3)).backward()  # three source rows, one target row
@@ -151,12 +157,15 @@ def domain_loss(source_logits: Tensor, target_logits: Tensor) -> Tensor:
     """The domain head's cross-entropy, in nats: half the mean over the source, half the mean over the target.
 
         L = -1/2 mean_i log softmax(source_logits[i])[0] - 1/2 mean_j log softmax(target_logits[j])[1]
+
     Each domain counts one half: a mean over all rows would reward a head for calling all by the bigger one's name.
     A blind guess costs log 2. But a loss of log 2 says only that *this* head cannot tell the domains apart: it may be
     too weak, or just lost. Ask `proxy_a_distance`.
+
     Args: source_logits (N, 2) and target_logits (M, 2), floating, same dtype and device; before any softmax.
     Returns: a scalar in float32, or float64 like the logits. Raises TypeError or ValueError naming the argument.
     Relations: `F.cross_entropy` over all rows where N = M, and otherwise with weight=1/N, 1/M of the classes.
+
     Example:
         >>> blind, target = torch.zeros(1, 2), torch.tensor([[0.0, 5.0]])  # no opinion; "it is the target"
         >>> [domain_loss(*both).item() for both in ((blind, blind), (target, target), (target, target.expand(9, 2)))]
@@ -174,10 +183,12 @@ def proxy_a_distance(x: Tensor, y: Tensor, *, seed: int = 0) -> float:
     """How well a fresh linear probe tells the rows of x from the rows of y: 0 (not at all) to 2 (without a mistake).
 
         d_A = 2 (1 - 2 ε),  kept within [0, 2];    ε = (error on held-out x + error on held-out y) / 2
+
     ε comes from five folds: a probe is trained on four, asked about the fifth, and thrown away. It is a logistic
     regression on standardised features; standardisation and strength of the penalty are chosen inside the four (three
     folds again). Each domain counts one half, in training and in ε. The probe sees no difference that is not linear:
     0 does not prove that the distributions are equal.
+
     Args:
         x, y: (N, d) and (M, d), floating, same dtype and device, at least 10 rows each; features of *different*
             items that the trained networks have not seen. Some hundred rows of some hundred dimensions take seconds.
@@ -185,6 +196,7 @@ def proxy_a_distance(x: Tensor, y: Tensor, *, seed: int = 0) -> float:
     Raises: TypeError or ValueError that names the argument.
     Relations: above 0, the probe's cross-validated `sklearn.metrics.balanced_accuracy_score` is 1/2 + d_A / 4.
     Source: Ben-David et al. 2007 (NIPS 19); Ganin et al. 2016 (JMLR 17), section 5.1.5.
+
     Example:
         >>> x = torch.arange(20.0)[:, None]
         >>> proxy_a_distance(x, x + 100), proxy_a_distance(x, x)
@@ -217,9 +229,11 @@ def entropy(logits: Tensor) -> Tensor:
 
     A score for choosing a model by its predictions on the target, without labels: lower is better. A model that
     calls everything by one name, with confidence, gets the best score: read it beside `information_maximisation`.
+
     Args: logits (N, C), floating. Returns: a scalar with a gradient; in float32 at least.
     Relations: `F.cross_entropy(logits, logits.softmax(dim=1))`.
     Source: as a training term, Grandvalet & Bengio 2004 (NIPS 17).
+
     Example:
         >>> blind, sure = torch.zeros(2, 4), torch.tensor([[99.0, 0.0, 0.0, 0.0]])
         >>> entropy(blind).item(), entropy(sure).item()
@@ -235,10 +249,12 @@ def information_maximisation(logits: Tensor) -> Tensor:
     It is high when each prediction is sure and all classes get their share. As a score for choosing a model without
     target labels: higher is better. As a training term, on unlabelled target images: subtract weight times it.
     It takes the classes to be about equally frequent in the batch; where they are not, it pushes the wrong way.
+
     Args: logits (N, C), floating; the mean is over these N rows, so N should be several times C, or at least near it.
     Returns: a scalar with a gradient; in float32 at least.
     Relations: entropy(logits.softmax(1).mean(0, keepdim=True).log()) - entropy(logits).
     Source: Shi & Sha 2012 (arXiv 1206.6438); for deep networks, Liang et al. 2020 (arXiv 2002.08546).
+
     Example:
         >>> sure, collapsed = 99 * torch.eye(4), 99 * torch.eye(4)[[0, 0, 0, 0]]  # `entropy` is 0 for both
         >>> information_maximisation(sure).item(), information_maximisation(collapsed).item()
@@ -254,13 +270,16 @@ def soft_neighbourhood_density(logits: Tensor, *, temperature: float = 0.05) -> 
     """How many neighbours with like predictions each row has: mean entropy, in nats, of a softmax over the others.
 
         S[i, j] = cos(p[i], p[j]) / temperature  for j ≠ i,    p = softmax(logits);    mean over i of H(softmax(S[i]))
+
     High, up to log(N - 1), where targets lie in dense clusters; low, where single ones stand apart. A score for
     choosing a model without target labels: higher is better. Everything in one cluster is the highest of all, so a
     collapsed model wins: read it beside `information_maximisation`.
+
     Args: logits (N, C), floating, N at least 2; temperature above 0. Time O(N² C), memory O(N²).
     Returns: a scalar; in float32 at least.
     Relations: `entropy` of `space.cosine_similarity_matrix(p, p) / temperature` without its diagonal.
     Source: Saito et al. 2021 (arXiv 2108.10860); temperature .05 is theirs.
+
     Example:
         >>> sure = 99 * torch.eye(3)  # three classes, and so many rows in each: all but one are neighbours
         >>> [soft_neighbourhood_density(sure.repeat(rows, 1)).item() for rows in (2, 5)]

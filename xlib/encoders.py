@@ -16,6 +16,7 @@ class Vocabulary:
     """Words and Chinese characters to integers; 0 pads, 1 stands for any word that is not in the vocabulary.
 
     texts: all texts whose words shall be known. English is cut into lower-case words, Chinese into characters.
+
     Example:
         >>> vocabulary = Vocabulary(["forty-two", "四十二"])
         >>> vocabulary(["forty", "forty-seven", "四二"]).tolist()
@@ -61,6 +62,7 @@ class ImageEncoder(nn.Module):
     neighbours in the batch, nor on a domain that the running averages were not made for.
     size: height and width of the images. channels: of each convolution, multiples of 8. forward: images (B, 3, *size)
     float to (B, embed_dim); `features` gives what the linear map is fed with.
+
     Example:
         >>> encoder, images = ImageEncoder((8, 8), embed_dim=8).eval(), torch.linspace(0, 1, 384).view(2, 3, 8, 8)
         >>> encoder(images).shape, torch.allclose(encoder(images)[:1], encoder(images[:1]), atol=1e-5)
@@ -91,6 +93,7 @@ class TextEncoder(nn.Module):
     The mean, and not the last state: what "seventy" adds is then the same alone and before "one", so a new caption is
     read by its words. With the last state, some seeds took a new 70 for a 30 or a 40.
     words: size of the vocabulary. forward: tokens (B, L) int64, 0 pads on the right, to (B, embed_dim).
+
     Example:
         >>> encoder, short, padded = TextEncoder(10).eval(), torch.tensor([[3, 7]]), torch.tensor([[3, 7, 0, 0]])
         >>> torch.allclose(encoder(short), encoder(padded), atol=1e-5)  # padding says nothing
@@ -118,6 +121,7 @@ def random_affine(
     slant. shift: largest move, as a share of the picture. What comes in from outside repeats the border.
     Returns the same shape, dtype and device, which is the generator's too. Raises ValueError for other shapes.
     Relations: `F.affine_grid` of each image's matrix and `F.grid_sample`; the identity where all amounts are 0.
+
     Example:
         >>> bar, draw = torch.eye(5)[2].expand(1, 1, 5, 5), torch.Generator().manual_seed(0)
         >>> random_affine(bar, degrees=0, stretch=0, shift=0.1, generator=draw).sum().item()  # moved, no ink is lost
@@ -156,6 +160,7 @@ def edges_and_colours(images: Tensor) -> Tensor:
     images: (N, 3, H, W) float in [0, 1], H and W at least 32, or ValueError. Returns (N, 1088) float32: four blocks
     of unit length (or of zeros, where there is no edge).
     Relations: where all have edges, `f @ f.T / 4` is `space.cosine_similarity_matrix(f, f)`: four cosines' mean.
+
     Example:
         >>> upright = (torch.arange(32) // 8 % 2.0).expand(1, 3, 32, 32)  # stripes
         >>> f = edges_and_colours(torch.cat([upright, upright.mT]))
@@ -204,6 +209,7 @@ class Centre(nn.Module):
 
     mean: (D,). forward: (..., D) to (..., D).
     Relations: `Centre(torch.zeros(D))` is `F.normalize(features, dim=-1)`.
+
     Example:
         >>> x = torch.tensor([[10.0, 1.0], [10.0, -1.0]])
         >>> [F.cosine_similarity(*z, dim=0).item() for z in (x, Centre(x.mean(dim=0))(x))]

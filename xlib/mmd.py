@@ -41,10 +41,12 @@ def median_bandwidth(x: Tensor, y: Tensor) -> Tensor:
     Pooled, so that it does not know which row came from where (or else a permutation test would not be valid); and a
     constant, for a loss must not be lowered by stretching the ruler. Above 2,048 rows it takes 2,048 of them,
     evenly spaced by distance from the mean: no order of rows matters, nothing is random, and the error is about 1%.
+
     Args: x (n, d), y (m, d). Returns: a scalar without gradient, above 0.
     Raises: ValueError where half of all pairs coincide, too: their median says nothing about the rest.
     Relations: up to 2,048 rows in all, `np.median(scipy.spatial.distance.pdist(rows))`.
     Source: Gretton et al. 2012 (JMLR 13); what it does and does not do: Garreau et al. 2017 (arXiv 1707.07269).
+
     Example:
         >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[10.0]])  # distances 1, 9 and 10
         >>> median_bandwidth(x, y).item(), median_bandwidth(100 * x, 100 * y).item()
@@ -84,7 +86,9 @@ def mmd2(
                   first 2 ⌊min(n, m) / 2⌋ of each). O(n d) time, unbiased, and much noisier.
         rff       the biased one with random Fourier features for the embedding: O((n + m) d features) time, and
                   right on average over the features.
+
     Differentiable in x and y (once), not in bandwidths. unbiased, biased: O((n + m)² d) time, O((n + m) d) memory.
+
     Args:
         x, y: (n, d) and (m, d). biased and rff need one row of each, unbiased and linear two.
         bandwidths: σ, or several: above 0, in the units of x. None: median_bandwidth(x, y) times 1/2, 1/√2, 1, √2, 2.
@@ -96,6 +100,7 @@ def mmd2(
     biased with more features; σ² biased to `space.modality_gap(x, y).size`² with a wider σ, to which only means show.
     Source: Gretton et al. 2012 (JMLR 13), eq. 5 (biased), eq. 3 (unbiased), and its linear-time statistic; Rahimi &
     Recht 2007 (NIPS 20); several bandwidths as a loss: Long et al. 2015 (arXiv 1502.02791).
+
     Example:
         >>> x = torch.tensor([[0.0], [1.0]])
         >>> [mmd2(x, x + 0.0, bandwidths=1.0, estimator=e).item() for e in ("biased", "unbiased")]  # k(0, 1) = .607
@@ -123,6 +128,7 @@ def mmd2_by_label(z: Tensor, labels: Tensor) -> Tensor:
 
     Args: z (rows, d); labels (rows,), on its device. Fewer than two rows of a label give NaN.
     Relations: `mmd2` of the two parts, unbiased, with its default bandwidths, value and gradient.
+
     Example:
         >>> z, labels = torch.tensor([[0.0], [3.0], [1.0], [5.0]]), torch.tensor([0, 1, 0, 1])
         >>> mmd2_by_label(z, labels).item(), mmd2(z[::2], z[1::2]).item()
@@ -154,14 +160,17 @@ def permutation_test(
     If they do, which rows are called x is arbitrary: deal the pooled rows out again at random, `permutations` times.
 
         p = (1 + number of null values >= statistic) / (1 + permutations)
+
     The given split is one of the possible ones, so it counts, and p is never 0: P(p <= α) <= α under the null, for
     any n and m. The mean of the unbiased statistic over all splits is exactly 0. Bandwidths must not depend on which
     row is x's: the default does not. One that was picked because it gave a small p makes the p-value wrong.
     The kernel matrix is made once: O((n + m)² (d + permutations)) time, O((n + m) (d + permutations)) memory.
+
     Args: x (n, d) and y (m, d), two rows of each at least; bandwidths as in `mmd2`; permutations at least 1.
     Returns: PermutationTest(statistic, p_value, null).
     Relations: the statistic and each null value are unbiased `mmd2` of the rows as given and as dealt out.
     Source: Gretton et al. 2012 (JMLR 13); the two ones in p: Phipson & Smyth 2010 (SAGMB 9, 39).
+
     Example:
         >>> x, draw = torch.arange(15.0)[:, None], torch.Generator().manual_seed(0)
         >>> permutation_test(x, x + 100, generator=draw).p_value  # 1 / 1000: no other split comes near
@@ -190,8 +199,10 @@ def witness(points: Tensor, x: Tensor, y: Tensor, *, bandwidths: Bandwidths) -> 
     """Where do x and y differ? The witness function: mean k(point, x[i]) - mean k(point, y[j]).
 
     Positive where x is denser, negative where y is. Of all functions of its norm it tells x and y apart best.
+
     Args: points (p, d), x (n, d), y (m, d); bandwidths as in `mmd2`. Returns: (p,), without gradient.
     Relations: its mean over x less its mean over y is the biased `mmd2`. Source: Gretton et al. 2012 (JMLR 13).
+
     Example:
         >>> x, y, between = torch.zeros(1, 1), torch.full((1, 1), 4.0), torch.tensor([[0.0], [2.0], [4.0]])
         >>> witness(between, x, y, bandwidths=1.0).tolist()
@@ -215,9 +226,11 @@ def coral(x: Tensor, y: Tensor) -> Tensor:
     """Deep CORAL: the squared distance between two covariance matrices, |C_x - C_y|²_F / (4 d²).
 
     It is blind to means and to all beyond second moments, and has no bandwidth. Covariances divide by n - 1.
+
     Args: x (n, d), y (m, d), two rows of each at least. Returns: a scalar, >= 0. O((n + m) d²) time, O(d²) memory.
     Relations: for n = m, (n / (n - 1))² / (4 d²) times the biased MMD² with kernel <a, b>², each sample off its mean.
     Source: Sun & Saenko 2016 (arXiv 1607.01719).
+
     Example:
         >>> x = torch.tensor([[-1.0], [1.0]])  # its variance is 2, that of 2 x is 8
         >>> coral(x, x + 7).item(), coral(x, 2 * x).item()

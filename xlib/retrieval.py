@@ -35,6 +35,7 @@ def retrieval(
 
     Similarity is the dot product, of vectors as they come. What is returned is the expectation over random orders of
     rows of equal similarity (up to rounding): a collapsed model gets k / M, as chance does, and not 1.
+
     Args:
         za, zb: (N, d) queries and (M, d) gallery. For the other direction, exchange the two.
         k: the ranks to report, whole numbers from 1 on; a k above M counts as M.
@@ -44,6 +45,7 @@ def retrieval(
         generator: of the bootstrap, on the CPU; default: a fresh one with seed 0.
     Returns: {k: Recall(value, low, high)}. Raises: TypeError or ValueError that names the argument.
     Relations: k = 1 with `clip.zero_shot_weights` as zb and labels as targets is accuracy, if no two cosines tie.
+
     Example:
         >>> images, texts, same = torch.eye(4), torch.eye(4)[[0, 1, 3, 2]], torch.ones(4, 4)  # two texts exchanged
         >>> [retrieval(images, zb, k=[1])[1].value for zb in (images, texts, same)]
@@ -76,6 +78,7 @@ def bootstrap(
     """Mean and percentile interval, over queries, of hits (N, len(k)) in [0, 1]; the options as in `retrieval`.
 
     Relations: the interval is `scipy.stats.bootstrap`'s with method="percentile", up to the draws.
+
     Example:
         >>> hits = torch.tensor([[1.0], [1.0], [1.0], [0.0]])  # of four queries, at one rank
         >>> bootstrap(hits, [1], resamples=1000, level=0.95)

@@ -32,6 +32,7 @@ def info_nce_tiled(za: Tensor, zb: Tensor, *, logit_scale: Scalar, tile: int = 1
     and each gives to the sum of its row *and* of its column. Where a row would vanish so far below, all are summed
     again with maxima of their own, twice as many exponentials. The backward pass makes each tile once more: 8 N² d
     operations in all, where keeping the table takes 6 N² d.
+
     Args: za, zb (N, d) and logit_scale as in `info_nce`; tile, rows and columns of the table that are in memory at a
         time, at least 1 (N need not be a multiple of it).
     Returns: a scalar, differentiable once; float64 for float64 embeddings, else float32, under autocast too.
@@ -39,6 +40,7 @@ def info_nce_tiled(za: Tensor, zb: Tensor, *, logit_scale: Scalar, tile: int = 1
     Relations: `info_nce(za, zb, logit_scale=logit_scale)` for any tile, value and gradients, up to rounding.
     Source: tiles in place of a table, Cheng et al. 2024 (arXiv 2410.17243); recomputation, Dao et al. 2022
     (arXiv 2205.14135). The shared bound is ours.
+
     Example:
         >>> z = torch.eye(5)
         >>> [info_nce_tiled(z, z, logit_scale=3.0, tile=tile).item() for tile in (1, 2, 1024)]  # log(1 + 4 e^-3)
@@ -56,6 +58,7 @@ def siglip_tiled(za: Tensor, zb: Tensor, *, logit_scale: Scalar, logit_bias: Sca
     logit_bias: any finite number or one-element tensor, which then receives its gradient. The rest, and what is
     returned and raised, as in `info_nce_tiled`. Source: Zhai et al. 2023 (arXiv 2303.15343), section 3.3.
     Relations: `siglip` with the same arguments, for any tile, value and gradients, up to rounding.
+
     Example:
         >>> z = torch.eye(5)
         >>> [siglip_tiled(z, z, logit_scale=3.0, logit_bias=-1.0, tile=tile).item() for tile in (1, 2, 1024)]
@@ -75,12 +78,14 @@ def cached_backward(
     """The gradients of a loss of the whole batch, with the activations of one chunk in memory at a time.
 
         value = cached_backward(loss, (encode_image, images), (encode_text, tokens), chunk=256)  # loss(za, zb)
+
     Gradient accumulation cannot do this: it would let each row meet the negatives of its chunk alone. Here all chunks
     are encoded without a graph; the loss of all vectors gives a gradient for each; then every chunk is encoded again,
     with a graph, and handed its rows of that gradient. It costs one more forward pass. Both passes see the same
     random numbers (dropout) as long as they come from torch's global generators. Caveats: the masks are not those
     that one pass over the batch would have drawn; and BatchNorm in training normalises by its chunk, so that this is
     not the batch's gradient, and moves its running averages twice. GroupNorm, LayerNorm are safe.
+
     Args:
         loss: takes one (N, d) tensor of vectors a tower and returns a scalar. Parameters in it get their gradient.
         towers: pairs of an encoder, called with some rows of the inputs, and the inputs, N rows (of a table of
@@ -91,6 +96,7 @@ def cached_backward(
     time, for example because it augments its inputs (do that before).
     Relations: `loss(encode_image(images), encode_text(tokens)).backward()`, but for the caveats.
     Source: Gao et al. 2021 (arXiv 2101.06983).
+
     Example:
         >>> weight, x = torch.tensor(3.0, requires_grad=True), torch.tensor([[1.0], [2.0], [3.0]])
         >>> loss = cached_backward(lambda z: z.sum() ** 2, (lambda rows: weight * rows, x), chunk=1)
@@ -158,6 +164,7 @@ def all_gather_with_grad(z: Tensor) -> Tensor:
     take part in the backward pass: a process waits for the others. Returns (sum of n, d). Without a process group, z.
     Raises: TypeError or ValueError that names the argument.
     Relations: forward, `torch.cat` of what `dist.all_gather` fills, for even rows; alone, the identity.
+
     Example:
         >>> z = torch.eye(2)
         >>> all_gather_with_grad(z) is z  # no process group
@@ -173,10 +180,12 @@ def info_nce_distributed(za: Tensor, zb: Tensor, *, logit_scale: Scalar) -> Tens
     A process computes the 2 n N logits of its own rows against everybody's. What is returned is the loss of the whole
     batch, the same number everywhere; its gradient is such that the mean over the processes, which
     DistributedDataParallel takes, is the gradient of that loss. Processes may hold different numbers of rows.
+
     Args: as in `contrastive.info_nce`; za and zb hold this process's rows, row i of both a pair.
     Returns: a scalar. Raises TypeError or ValueError naming the argument.
     Relations: `info_nce` of the rows that `all_gather_with_grad` gathers, value and gradients; alone, of one's own.
     Source: Radford et al. 2021 (arXiv 2103.00020), section 2.5; the local loss of open_clip.
+
     Example:
         >>> z = torch.eye(5)
         >>> info_nce_distributed(z, z, logit_scale=3.0).item()  # no process group: log(1 + 4 e^-3)
@@ -201,6 +210,7 @@ def extra_memory(call: Callable[[], object], *, device: torch.device | str = "cp
 
     On a GPU it is what torch has allocated there. On a CPU it is the resident memory, looked at a thousand times a
     second: memory that the process held before and uses again does not count, so only a first call tells the truth.
+
     Example:
         >>> megabytes = extra_memory(lambda: torch.ones(25_000_000))  # of four bytes each
         >>> megabytes > 80

@@ -23,6 +23,7 @@ def cosine_similarity_matrix(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     Args: a (N, d) and b (M, d), floating, same dtype and device. Returns: (N, M), within [-1, 1] up to rounding.
     Raises: ValueError for a row of zeros, too: it points nowhere, and calling its cosine 0 would hide a dead encoder.
     Relations: `a @ b.T` of unit vectors; the diagonal is `F.cosine_similarity(a, b)`.
+
     Example:
         >>> a, b = torch.tensor([[3.0, 0.0]]), torch.tensor([[9.0, 0.0], [0.0, 5.0], [-1.0, 1.0]])
         >>> cosine_similarity_matrix(a, b)  # lengths do not count
@@ -37,10 +38,12 @@ def alignment(za: torch.Tensor, zb: torch.Tensor, *, alpha: float = 2) -> torch.
     """How far apart the two halves of a pair lie: the mean of |za[i] - zb[i]|^alpha. Lower is better, 0 is perfect.
 
     A space can be perfectly aligned and useless, with everything in one point; read it beside `uniformity`.
+
     Args: za, zb (N, d), floating, same dtype and device; alpha above 0.
     Returns: a scalar. With alpha < 1 its gradient is infinite where a pair coincides.
     Relations: 2 - 2 * (mean cosine of the pairs) of unit vectors at alpha = 2: 0 to 4, and 2 for unrelated pairs.
     Source: Wang & Isola 2020 (arXiv 2005.10242), the definition of L_align in section 4.1.
+
     Example:
         >>> za, zb = torch.eye(2), torch.tensor([[1.0, 0.0], [0.6, 0.8]])  # cosines 1 and 0.8
         >>> alignment(za, zb).item(), alignment(za, zb.flip(0)).item()
@@ -57,9 +60,11 @@ def uniformity(z: torch.Tensor, *, t: float = 2) -> torch.Tensor:
 
     Lower is better: 0 when all points coincide, about -2t when unit vectors spread evenly over a sphere of many
     dimensions, and -4t at the very least (all pairs opposite, which only two points can be).
+
     Args: z (N, d), floating, N >= 2; t above 0, in 1 / distance². Returns: a scalar, in O(N² d) time, O(N²) memory.
     Relations: exp(uniformity) is the mean inside a sample of unbiased `mmd.mmd2`, with bandwidth 1 / √(2t).
     Source: Wang & Isola 2020 (arXiv 2005.10242), the definition of L_uniform in section 4.1.
+
     Example:
         >>> corners, two = torch.eye(4), torch.tensor([[1.0, 0.0], [-1.0, 0.0]])  # squared distances 2; and 4
         >>> [uniformity(z).item() for z in (corners[[0, 0]], corners, two)]
@@ -84,11 +89,13 @@ def modality_gap(za: torch.Tensor, zb: torch.Tensor) -> ModalityGap:
 
     From 0 to 2 for unit vectors. Pretrained CLIP has .82 on COCO: images and texts live in two separate cones,
     although each image is nearest to its own text *among texts*.
+
     Args: za (N, d) and zb (M, d), floating, same dtype and device.
     Returns: ModalityGap(vector, size), with vector = mean of za - mean of zb.
     Relations: size² is `alignment` of the centroids, at most that of the pairs, and the limit of σ² times biased
         `mmd.mmd2` for a wide bandwidth σ.
     Source: Liang et al. 2022 (arXiv 2203.02053), the gap of the embedding shift experiment.
+
     Example:
         >>> za, zb = torch.tensor([[0.8, 0.6], [0.8, -0.6]]), torch.tensor([[-0.6, 0.8], [-0.6, -0.8]])
         >>> modality_gap(za, zb)
@@ -105,14 +112,17 @@ def procrustes(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The rotation, with or without a reflection, that carries the rows of a as near as possible to the rows of b.
 
         R = argmin |a R - b|_F  over R with R R' = 1:    a' b = U S V'  (SVD),    R = U V'
+
     It keeps every length and angle of a, so it can only line two spaces up, not repair either of them. It turns
     about the origin and centres nothing: take the means off first if a and b may be shifted against each other,
     `procrustes(a - a.mean(0), b - b.mean(0))`. Use it on new rows as `a_new @ R`.
+
     Args: a (N, d_a) and b (N, d_b), floating, same dtype and device, paired by row, d_a <= d_b. (With d_a > d_b
         dimensions must be thrown away, and there is no closed form; fit b to a, or reduce a by PCA first.)
     Returns: R (d_a, d_b), a constant without gradient. It is unique only where a' b has rank d_a.
     Relations: `weight_a @ weight_b.T` of `cca(dim=d, regularisation=0)` for white data, where both can turn only.
     Source: Schönemann 1966 (Psychometrika 31).
+
     Example:
         >>> a, quarter_turn = torch.tensor([[2.0, 0.0], [1.0, 1.0]]), torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
         >>> (procrustes(a, a @ quarter_turn) - quarter_turn).abs().max().item()  # the hidden turn is found
@@ -157,9 +167,11 @@ def cca(a: torch.Tensor, b: torch.Tensor, *, dim: int, regularisation: float = 0
 
         C_a^(-1/2) C_ab C_b^(-1/2) = P diag(correlations) Q',    weight_a = C_a^(-1/2) P,    weight_b = C_b^(-1/2) Q
         C_a = cov(a) + regularisation * (mean variance of a's dimensions) * identity,    C_b likewise
+
     With fewer rows than dimensions, and no regularisation, *every* pair of data sets correlates perfectly: whitening
     blows up chance patterns of tiny variance. Regularisation holds them down; "correlations" then are the shrunken
     ones, and columns have variances below 1.
+
     Args:
         a, b: (N, d_a) and (N, d_b), floating, same dtype and device, paired by row, N >= 2. Means are taken off.
         dim: number of directions, at most min(d_a, d_b, N - 1).
@@ -167,6 +179,7 @@ def cca(a: torch.Tensor, b: torch.Tensor, *, dim: int, regularisation: float = 0
     Returns: a CCA; its tensors are constants without gradient. Each pair of columns has an arbitrary common sign.
     Relations: for one column each, unregularised, the correlation is |Pearson's r|, `np.corrcoef`.
     Source: Hotelling 1936 (Biometrika 28); with the ridge, Vinod 1976 (J. Econometrics 4).
+
     Example:
         >>> a, b = torch.eye(3)[:, :2], torch.tensor([[5.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
         >>> [cca(a, b, dim=2, regularisation=r).correlations for r in (0.0, 0.1)]  # of three rows, chance makes 1

@@ -29,6 +29,7 @@ def claim(
         above, below: the open interval that the number must lie in; at least one of the two.
     Raises ClaimFailed where the number is outside the interval, or NaN; under XLIB_BUDGET=smoke, where training is
     cut to a few steps, that is printed and not raised. ValueError for no interval or an empty one, or several values.
+
     Example:
         >>> claim("Recall is above chance", 0.42, above=0.01)
         ✓ Recall is above chance: 0.42 (above 0.01)
@@ -61,6 +62,7 @@ def interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, fl
     With five seeds this is wide, and honestly so. It takes the runs as draws from one normal distribution.
     Raises ValueError for fewer than two values, one that is not finite, or a level outside (0, 1).
     Relations: `scipy.stats.t.interval` about the mean, with n − 1 degrees of freedom and the standard error.
+
     Example:
         >>> interval([0.70, 0.72, 0.74])  # the third seed earns its keep: with two the interval is 7 times as wide
         (0.72, 0.67, 0.77)
@@ -115,6 +117,7 @@ def lesson_file(name: str) -> Path:
     """A file that lies beside the lessons: in a clone, or where an install without one puts it.
 
     Raises FileNotFoundError naming the places looked at.
+
     Example:
         >>> path = lesson_file("results/02_infonce.json")
         >>> path.exists(), path.name
@@ -131,6 +134,7 @@ def stored(lesson: str) -> dict:
     """What `make results` measured for a lesson, over several seeds: notebooks/results/<lesson>.json.
 
     Raises FileNotFoundError naming the places looked at.
+
     Example:
         >>> found = stored("05_dann")
         >>> [row["seed"] for row in found["1.0 source only"]]

@@ -25,6 +25,7 @@ def seed_everything(seed: int) -> torch.Generator:
     Functions of xlib draw from a generator that is handed to them. The global seeds are for what libraries draw
     themselves, such as the first weights of a layer.
     Raises TypeError for a seed that is no int, ValueError outside 0 ... 2**32 - 1, the range that NumPy takes.
+
     Example:
         >>> generator = seed_everything(7)
         >>> torch.equal(torch.rand(3), torch.rand(3, generator=generator))  # two generators, one seed
@@ -59,6 +60,7 @@ def budget() -> str:
     """How much to compute: "gpu" where there is a GPU, else "cpu"; XLIB_BUDGET=smoke cuts each training run to a
     few steps, to see that everything runs (claims are then reported but not enforced).
     Raises ValueError where XLIB_BUDGET holds anything but smoke, cpu or gpu.
+
     Example:
         >>> from unittest import mock
         >>> with mock.patch.dict(os.environ, XLIB_BUDGET="Smoke"): budget()
@@ -75,6 +77,7 @@ def steps(cpu: int, *, gpu: int | None = None) -> int:
     """The number of training steps under the present budget: 3 for smoke, `cpu`, or `gpu` (default: as `cpu`).
 
     Relations: `by_budget(cpu, gpu=gpu)` under any budget but smoke.
+
     Example:
         >>> from unittest import mock
         >>> with mock.patch.dict(os.environ, XLIB_BUDGET="smoke"): steps(400, gpu=20_000)
@@ -99,6 +102,7 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager:
 
     XLIB_BF16=1 asks for it on a CPU as well, where that has instructions for it (AVX512-BF16): experiments then train
     11 to 22% faster, and to somewhat other models: not all of the stored results come out as closely again.
+
     Example:
         >>> a = torch.ones(2, 2)
         >>> with autocast(a.device): (a @ a).dtype
@@ -131,6 +135,7 @@ def compiled(model: nn.Module) -> Iterator[None]:
     Without the variable nothing happens: compiling the small encoders took 27 s on one core, and their steps were no
     faster then. It is for large models on a GPU. A part that cannot be compiled, for example where there is no C++
     compiler, says so once and goes on as it is. Dropout draws other numbers when compiled, as with another seed.
+
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 2))
         >>> with compiled(model): "forward" in vars(model[0])  # the switch is off: nothing is in the way
@@ -185,6 +190,7 @@ def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str
     path that softmax and Adam walk into: a small network trains up to several times faster. Half of the cores are
     left to the browser and the rest of the machine: a small network has little for them to do, and threads that wait
     for each other make its training several times slower.
+
     Example:
         >>> device = start(seed=1, batch=64, minutes="2 minutes")
         device ... · budget ... · seed 1 · batch 64 · expected time 2 minutes
@@ -208,6 +214,7 @@ def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str
 def self_check() -> list[tuple[str, str, bool]]:
     """What the course finds on this machine, as rows (what, found, is it fine?), where a row that is not fine says
     what the lessons do instead; nothing is downloaded.
+
     Example:
         >>> rows = self_check()
         >>> [what for what, found, fine in rows][:3]

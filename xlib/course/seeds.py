@@ -35,6 +35,7 @@ def run_seeds(
     was: only missing seeds are run, and the rows of seeds that are not asked for stay. The file never mixes: with
     other settings than it was made with, or with runs to add and other versions of Python or torch than it was made
     with, this is an error and nothing is run. Delete the file to start afresh.
+
     Args:
         one_run: takes a seed, and draws all that is random from it; returns finite numbers by name. In parallel
             processes
@@ -48,6 +49,7 @@ def run_seeds(
         processes: how many at a time; None for one a core. With 1, all runs in this process.
     Returns: the rows {"seed": seed, **numbers} in the order of seeds; by name if one_run was a mapping.
     Raises: ValueError or TypeError that names what is wrong; RuntimeError that names the run which failed.
+
     Example:
         >>> run_seeds(lambda seed: {"square": seed**2}, [3, 2], processes=1)
         [{'seed': 3, 'square': 9.0}, {'seed': 2, 'square': 4.0}]

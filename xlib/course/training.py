@@ -66,6 +66,7 @@ def fit(
 
     In a job of several processes each one calls this; the first alone shows a bar, prints, and writes checkpoints,
     which all of them take up. On CUDA the most memory that the run held is printed at its end.
+
     Args:
         model: holds every trained parameter, and is switched to training mode. Nothing is moved between devices.
         loss: called with the step number (0, 1, ...); draws a batch and returns one scalar, or a dictionary of named
@@ -84,6 +85,7 @@ def fit(
     Returns a Run. After Ctrl-C it holds what was reached, `interrupted` is True, and the model is usable.
     Raises TrainingDiverged where a term of the loss is not finite: it says which and at which step, and no update is
     made; ValueError for steps or every not above zero, or a loss of something else than scalars.
+
     Example:
         >>> model = nn.Linear(1, 1, bias=False)
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -143,6 +145,7 @@ def one_cycle(
     """AdamW, and one cycle of its learning rate: up to `rate` in a fifth of the steps, down to almost 0 in the rest
     (Smith & Topin 2018, arXiv 1708.07120). Step both once a batch.
     decay: weight decay, of all but single numbers such as a logit scale, which it would pull towards 1.
+
     Example:
         >>> optimizer, schedule = one_cycle(nn.Linear(2, 2), steps=10, rate=0.1, decay=0.01)
         >>> [(optimizer.step(), schedule.step(), schedule.get_last_lr()[0])[2] for _ in range(9)]
@@ -165,6 +168,7 @@ def fit_one_cycle(model: nn.Module, loss: Callable, *, steps: int, rate: float, 
     """`fit` in mixed precision where that pays, see `runtime.autocast`, and compiled where XLIB_COMPILE=1 asks for
     it, see `runtime.compiled`. A part called "scale" is clamped after each step. options: the others of `fit`.
     Relations: on a CPU, `fit` with the optimiser and the scheduler of `one_cycle`.
+
     Example:
         >>> model = nn.ModuleDict({"line": nn.Linear(1, 1)})
         >>> options = {"steps": 100, "rate": 0.3, "decay": 0.0, "generator": torch.Generator()}

@@ -19,6 +19,7 @@ from xlib._files import written_whole
 def folder() -> Path:
     """Where xlib keeps its cache: `$XLIB_CACHE`, else `.cache/xlib` in the clone when xlib runs from one, else the
     user's own cache folder. It need not exist yet.
+
     Example:
         >>> from unittest import mock
         >>> with mock.patch.dict(os.environ, XLIB_CACHE="elsewhere"): folder().name
@@ -39,10 +40,12 @@ def cached(name: str, key: str, make: Callable[[], dict[str, Tensor]]) -> dict[s
     stays. A damaged file gives a warning and is made again. A folder that cannot be written gives a warning, and the
     tensors are returned all the same. Damage is found by a CRC-32 over the key and each tensor's name, type, shape
     and bytes: proof against accidents, not forgery.
+
     Args:
         name: the file's name in the folder, without its ending; one name holds one key at a time.
         key: says what the tensors were made from (versions, settings); another key makes them again.
         make: returns the tensors by name; called only when the cache cannot serve.
+
     Example:
         >>> import tempfile, unittest.mock as mock
         >>> with tempfile.TemporaryDirectory() as new, mock.patch.dict(os.environ, XLIB_CACHE=new):

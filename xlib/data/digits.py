@@ -34,6 +34,7 @@ def load(split: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
     (tests/benchmarks/handwriting.py). Read a score on "test" as one on clear writing: a hurried hand scores less.
     Returns scans, (N, 1, 8, 8) float32 from 0 (paper) to 1 (ink), and labels, (N,) int64.
     Raises ValueError for an unknown split.
+
     Example:
         >>> scans, labels = load("test")
         >>> scans.shape, labels[:10].tolist()  # a form begins with 0 to 9
@@ -63,6 +64,7 @@ def photo_stripes(split: str = "train") -> torch.Tensor:
     """The photographs in stripes, (S, 3, 427, 64) float32 in [0, 1]: S = 14 for "train", 6 for "test".
 
     No pixel is in both splits. Raises ValueError for an unknown split.
+
     Example:
         >>> train, test = photo_stripes("train"), photo_stripes("test")
         >>> train.shape, len(test)
@@ -112,6 +114,7 @@ def photo_digits(
     Returns images, (N, 3, size, size) float32 in [0, 1], and labels, (N,) int64, in the order of `load`.
     Raises TypeError or ValueError for a bad strength, split, size or generator.
     Relations: at strength 0 the clean digits, exactly: `enlarge(load(split)[0], size)` in three equal channels.
+
     Example:
         >>> images, labels = photo_digits(0.0, split="test", size=8, generator=torch.Generator())
         >>> torch.equal(images[:, :1], load("test")[0])

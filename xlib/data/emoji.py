@@ -62,6 +62,7 @@ def load(styles: tuple[str, ...] = STYLES) -> Emoji:
     first call draws for some seconds, with a progress bar; later ones read xlib's cache.
     Raises TypeError or ValueError for anything but names out of STYLES, and ModuleNotFoundError naming the package
     when one is not installed.
+
     Example:
         >>> icons = load(("noto",))
         >>> icons.characters[0], icons.names["en"][0], icons.group_names[icons.groups[0]]
@@ -90,10 +91,12 @@ def split(emoji: Emoji, *, unseen: int = 300, seed: int = 0) -> tuple[Tensor, Te
     for sex, age, colour, size, direction, phase or state ("prince" and "princess", "blue heart" and "red heart",
     "cat" and "cat face", "two o'clock" and "two-thirty"), or when one of the artists drew both nearly the same
     ("anguished face" and "fearful face"); and so do any two that a chain of such pairs connects.
+
     Args:
         unseen: how many emoji to keep for the test, above 0 and below N.
         seed: another seed draws other concepts.
     Returns (N − unseen,) and (unseen,) int64, both ascending. Raises ValueError when `unseen` is out of range.
+
     Example:
         >>> concepts = torch.tensor([0, 0, 1, 2])  # the first two mean the same
         >>> split(Emoji([], {}, concepts, [], concepts, {}), unseen=2)
@@ -120,6 +123,7 @@ def on_background(rgba: Tensor, background: float | Tensor = 1.0) -> Tensor:
         background: a grey from 0 (black) to 1 (white), or a floating tensor in [0, 1] that broadcasts to
             (N, 3, H, W), such as pictures of that shape or one colour of shape (3, 1, 1).
     Returns (N, 3, H, W) float32 in [0, 1] on rgba's device. Raises TypeError or ValueError naming the argument.
+
     Example:
         >>> red = torch.tensor([255, 0, 0, 51], dtype=torch.uint8).view(1, 4, 1, 1)  # of which a fifth covers
         >>> on_background(red).flatten(), on_background(red, 0.5).flatten()

@@ -34,6 +34,7 @@ def caption(number: int, *, language: str = "en") -> str:
     """A number from 10 to 99 in words: English, hyphenated ("forty-two"), or simplified Chinese ("四十二").
 
     Raises TypeError for anything but a whole number, ValueError outside 10 to 99 or for another language.
+
     Example:
         >>> caption(42), caption(42, language="zh")
         ('forty-two', '四十二')
@@ -60,6 +61,7 @@ class CaptionedNumbers:
     glyphs: (G, 16, 16) float32, one split's scans, sorted by digit.
     spans: (90, 2, 2) int64, for number 10 + i, for its tens and its unit: the digit's first glyph, and how many.
     stripes: (S, 3, H, W) float32, that split's photographs times the strength; None at strength 0.
+
     Example:
         >>> tables = load("test", strength=1.0)
         >>> tables.draw(torch.tensor([42, 17]), generator=torch.Generator()).shape
@@ -80,6 +82,7 @@ class CaptionedNumbers:
 
         numbers: (B,) int64 from 10 to 99, on the device of the tables, as the generator is. Values are checked
             on a CPU alone: on a GPU that would make every step of training wait.
+
         Returns (B, 3, 16, 32) float32 in [0, 1], |strength · patch − digits| as in `digits.photo_digits`. The same
         state of the generator gives the same picture, and the same scans and patches at every strength above 0.
         Raises TypeError or ValueError for bad numbers or a bad generator.
@@ -103,6 +106,7 @@ def load(split: str = "train", *, strength: float = 0.0) -> CaptionedNumbers:
     strength: how much of the photographs shows, from 0 (clean digits) to 1, see `digits.photo_digits`.
     The splits keep handwriting apart, not numbers: that is for SEEN and UNSEEN.
     Raises ValueError for an unknown split or a strength outside [0, 1].
+
     Example:
         >>> tables = load("test")
         >>> tables.stripes is None, len(tables.glyphs), tables.spans[42 - 10, :, 1].tolist()  # ways to write a 4, a 2

@@ -28,12 +28,14 @@ def minilm_features(texts: Sequence[str]) -> Tensor:
 
     The last layer's vectors, averaged over a text's word pieces (padding left out) and divided by their length:
     Reimers and Gurevych, "Sentence-BERT", EMNLP 2019 (arXiv:1908.10084), section 3, mean pooling.
+
     Args:
         texts: N strings. What lies beyond a text's first 256 word pieces is cut off.
     Returns (N, 384) float32 of unit length, on the CPU. Results are kept in xlib's cache, by the texts' digest.
     Raises TypeError or ValueError when `texts` is not a non-empty sequence of strings, ValueError when the weights
     are not the published ones (their SHA-256 is checked before they are loaded), and OSError when neither the package
     nor the hub has them.
+
     Example:
         >>> cat, kitten, car = minilm_features(["a cat", "a kitten", "a car"])
         >>> cat @ kitten, cat @ car

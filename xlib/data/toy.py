@@ -18,6 +18,7 @@ def moons(
     Returns x, (n, 2) float32, and y, (n,) int64, 0 for the upper moon and 1 for the lower: half of each (one more
     0 where n is odd), taking turns. On the generator's device.
     Raises TypeError or ValueError for n below 2, degrees or noise not finite, or noise below 0.
+
     Example:
         >>> x, y = moons(4, noise=0.0, generator=torch.Generator().manual_seed(0))
         >>> y.tolist(), x[y == 0].norm(dim=1)  # the upper one is half of the unit circle
@@ -47,6 +48,7 @@ def paired_gaussians(
     two generators can be training and held-out pairs. Without noise every coordinate has variance 1.
     Returns a and b, (n, dim) float32 each; row i of both comes from the same z. On the generator's device.
     Raises TypeError or ValueError for n, dim or latent below 1, latent above dim, or a bad noise.
+
     Example:
         >>> a, b = paired_gaussians(5, dim=3, latent=1, noise=0.0, generator=torch.Generator().manual_seed(0))
         >>> torch.linalg.matrix_rank(torch.cat([a, b], dim=1))  # one cause behind all six columns

@@ -44,6 +44,7 @@ def adapt(
     """Train a copy of a CLIP on captioned source images, and on target images that have no captions.
 
     Both go through the image tower in one batch. Every term but the contrastive one is raised from 0 by `dann_coeff`.
+
     Args:
         start: parts "features" (images to (n, f)), "image" (features to embeddings), "text", "scale"; not changed.
         batches: see `Batches`; the target is drawn only where a term needs it.
@@ -57,6 +58,7 @@ def adapt(
     Returns the adapted model, in evaluation mode, and its Run.
     Raises ValueError for an unknown name in align or between; whatever the terms raise.
     Relations: with no align, information or guesses, plain CLIP on the source: its loss is `info_nce` alone.
+
     Example:
         >>> from xlib.experiments.numbers import numbers_batches, numbers_model
         >>> options = {"steps": 2, "rate": 3e-3, "decay": 0.01, "align": ("dann", "mmd"), "information": 0.1}

@@ -17,6 +17,7 @@ SIDE = 16  # pixels of a digit, each way
 def draw_digits(scans: Tensor, stripes: Tensor, strength: float, *, generator: torch.Generator) -> Tensor:
     """Scans (B, 1, 16, 16) on random patches of the stripes (S, 3, H, W), as `digits.photo_digits` blends them:
     (B, 3, 16, 16). At strength 0 they stay clean.
+
     Example:
         >>> scans, stripes = torch.rand(2, 1, 16, 16), torch.rand(1, 3, 16, 16)  # room for one patch alone
         >>> images = draw_digits(scans, stripes, 0.5, generator=torch.Generator())
@@ -33,6 +34,7 @@ def held_out_digits(strength: float, *, copies: int = 1) -> tuple[Tensor, Tensor
     """The 386 test scans, each on `copies` patches of the test photographs: (386 copies, 3, 16, 16) and labels.
 
     Relations: one copy is `digits.photo_digits(strength, split="test", size=16)` with a generator at seed 2.
+
     Example:
         >>> images, labels = held_out_digits(1.0, copies=2)
         >>> images.shape, torch.equal(labels[:386], labels[386:])
@@ -47,6 +49,7 @@ def held_out_digits(strength: float, *, copies: int = 1) -> tuple[Tensor, Tensor
 def halves(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of two halves with as many of each digit: for a domain probe, which must see other scans in each domain
     and no other difference. Every other row would not do: scans come in the order 0 to 9, even and odd by turns.
+
     Example:
         >>> labels = torch.tensor([0, 1, 0, 1])
         >>> [labels[half].tolist() for half in halves(labels)], labels[::2].tolist()
@@ -61,6 +64,7 @@ def digits_model(width: int = 1) -> nn.ModuleDict:
 
     width: how many times as many channels as usual. GroupNorm, as in `encoders.ImageEncoder`: what one image becomes
     does not depend on the domain of its neighbours.
+
     Example:
         >>> model, images = digits_model(), torch.rand(2, 3, 16, 16)
         >>> model["domain"](model["features"](images)).shape
@@ -109,6 +113,7 @@ def train_digits(
     Raises ValueError for a bad strength or align.
     Relations: with neither align nor information the strength plays no part: all are `train_digits(0,
     on_target=True)`.
+
     Example:
         >>> model, run = train_digits(1.0, align="dann", information=0.1, steps=2)
         >>> sorted(run.history[0]), run.history[0]["domain"]  # log 2: not told apart yet

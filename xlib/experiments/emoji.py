@@ -31,6 +31,7 @@ def train_emoji(
     features: (S, N, D) float32, `encoders.edges_and_colours` of N emoji in S styles. names: (N, 384) float32,
     MiniLM's features of their names. Both of the emoji to train on, and no others.
     Returns the model, with parts "image", "text" and "scale", in evaluation mode on `device`, and its Run.
+
     Example:
         >>> generator = torch.Generator().manual_seed(0)
         >>> features, names = torch.rand(2, 8, 20, generator=generator), torch.rand(8, 384, generator=generator)
@@ -93,6 +94,7 @@ def emoji_features(
     split: which photographs, "train" or "test". side: of the pictures, 32 or 64 pixels.
     Some 0.4 s for each copy of a style at 32.
     Raises ValueError for another domain, split or side.
+
     Example:
         >>> blank = dict.fromkeys(emoji.STYLES, torch.zeros(3, 4, 64, 64, dtype=torch.uint8))
         >>> emoji_features(emoji.Emoji([], {}, None, [], None, blank), "photographs", copies=2).shape
@@ -122,6 +124,7 @@ def clouds(count: int, size: int, *, generator: torch.Generator) -> Tensor:
 
     That is how the amplitude falls in most photographs (Field 1987, J. Opt. Soc. Am. A 4), so clouds are a guess at a
     photograph's rough look by somebody who has none. Brightness and contrast are drawn for each picture.
+
     Example:
         >>> pictures = clouds(100, 32, generator=torch.Generator().manual_seed(0))
         >>> power = torch.fft.rfft2(pictures).abs().mean(dim=(0, 1))[0]
@@ -142,6 +145,7 @@ def clouds(count: int, size: int, *, generator: torch.Generator) -> Tensor:
 def emoji_model(seed: int, features: Tensor, names: Tensor) -> nn.ModuleDict:
     """The towers of `train_emoji`, with features to align: "features" (N, 512), "image" (features to (N, 128)),
     "text", "scale". features (..., 1088) and names (M, 384): those trained on, whose mean is taken off.
+
     Example:
         >>> features, names = torch.rand(2, 5, 1088), torch.rand(5, 384)  # 5 emoji in 2 styles
         >>> model = emoji_model(0, features, names)
@@ -178,6 +182,7 @@ def train_emoji_across(
 
     source: (S, N, D), `emoji_features` of the N emoji to train on. target: (T, N, D), or None where no option needs
     it. names: (N, 384). options: align, coeff, information, guesses, as in `adapt`.
+
     Example:
         >>> line, photographs, names = torch.rand(1, 8, 20), torch.rand(2, 8, 20), torch.rand(8, 384)
         >>> model, run = train_emoji_across(line, photographs, names, steps=2, align=("mmd",))
@@ -222,6 +227,7 @@ def measure_emoji(
     "... group seen" and "... group" (accuracy over the eight groups, unseen). No group was ever trained on: each is
     described by the names of its members among the seen, and the classifier is their mean direction. For all domains
     but the first, "... A-distance": of the features of unseen emoji from those of the first domain.
+
     Example:
         >>> features, names, groups = torch.rand(1, 40, 20), torch.rand(40, 384), torch.arange(40) % 2
         >>> model, rows = emoji_model(0, features, names), torch.arange(40)

@@ -53,6 +53,7 @@ def train_numbers(
     many channels and states as usual. temperature: fixed at this value; None learns it, from 0.07. snapshot: takes
     the model, see `training.fit`.
     Returns the model, with parts "image", "text" and "scale", in evaluation mode on `device`, and its Run.
+
     Example:
         >>> model, run = train_numbers(steps=2, batch=16)
         >>> model["text"](VOCABULARY(["forty-two", "四十二"])).shape
@@ -98,6 +99,7 @@ def train_numbers(
 def numbers_model(seed: int) -> nn.ModuleDict:
     """A CLIP for 16×32 images with features to align: "features" (N, 192), "image" (features to (N, 64)), "text",
     "scale". LayerNorm keeps the features' lengths alike, so that they cannot flee from a domain head without end.
+
     Example:
         >>> model, pictures = numbers_model(0), torch.rand(2, 3, 16, 32)
         >>> model["image"](model["features"](pictures)).shape
@@ -122,6 +124,7 @@ def numbers_batches(
     any two scans of their digits and in any wording of TEMPLATES; in the target 78 of them at random.
     strength: of the photographs in the target, 0 to 1. grey: |image - u| with u from 0 to this, drawn for each image
     of both domains, as in `train_digits`. on_target: the oracle's, with captions for pictures on photographs.
+
     Example:
         >>> batches = numbers_batches(1.0)
         >>> (images, tokens), (plain, changed) = (draw(torch.Generator()) for draw in batches)
@@ -156,6 +159,7 @@ def adapt_numbers(
 ) -> tuple[nn.ModuleDict, training.Run]:
     """`adapt` of a `numbers_model` on `numbers_batches`, with the rate and decay of `train_numbers`. A first
     training on clean numbers alone is one as well, of 800 steps.
+
     Example:
         >>> start, batches = numbers_model(0), numbers_batches(1.0)
         >>> model, run = adapt_numbers(start, batches, steps=2, guesses=0.1)
@@ -173,6 +177,7 @@ def measure_numbers(model: nn.ModuleDict, strength: float, *, each: int = 20) ->
     R@1 of a caption among 90 pictures ("... text to image"), and of the unseen numbers with four sentences a number
     as a classifier ("... zero-shot"). "A-distance" of the features, "modality gap" of the source. And of the target's
     predictions among the 78 captions trained on, without a label: "entropy", "information", "density".
+
     Example:
         >>> found = measure_numbers(numbers_model(0), 1.0, each=2)  # untrained, so at chance: 1 of 90
         >>> found["source seen"] < 0.1, found["target unseen"] < 0.1

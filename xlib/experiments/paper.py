@@ -57,6 +57,7 @@ def load(row: str, size: str, *, stand_ins: bool = False) -> Domains:
     stand_ins: the course's own digits in their place, clean and on photographs at full strength. They have 1,411
     images and not 60,000, and what they show is that the code runs, not what the paper's table says.
     Raises ValueError for an unknown row or size, `full.Unavailable` where a data set cannot be had.
+
     Example:
         >>> domains = load("MNIST → MNIST-M", "smoke", stand_ins=True)
         >>> [images.shape for images, labels in domains][0], torch.equal(domains.source[1], domains.target[1])
@@ -102,6 +103,7 @@ def _sized(images: Tensor, labels: Tensor, side: int, count: int | None) -> tupl
 def networks(side: int) -> nn.ModuleDict:
     """The paper's networks for images (N, 3, side, side), side 28 or 32, with random weights: "features" (flat),
     "label" (logits of ten classes), "domain" (logits of two: our heads end in one logit a class, theirs in one).
+
     Example:
         >>> model = networks(28)
         >>> model["domain"](model["features"](torch.rand(2, 3, 28, 28))).shape
@@ -144,6 +146,7 @@ def train(
 
     Stochastic gradient descent with momentum .9 and the rate .01 / (1 + 10 p)^.75, where p runs from 0 to 1; what
     aligns the domains is weighted with `dann.dann_coeff(p)`, as the paper does it.
+
     Example:
         >>> domains = load(ROWS[0], "smoke", stand_ins=True)
         >>> model, run = train(domains, "CORAL", seed=0, steps=2)
@@ -226,6 +229,7 @@ def run(
     size: of SIZES; None for the present budget's. What is finished is kept in xlib's cache, so that a run that was
     stopped goes on. On a GPU one training at a time, on a CPU one a core.
     Raises `full.Unavailable` where a data set cannot be had.
+
     Example:
         >>> found = run(rows=ROWS[:1], seeds=range(3), size="smoke", stand_ins=True)  # doctest: +SKIP
         >>> run(rows=["MNIST → USPS"])  # refused before anything is trained

@@ -43,6 +43,7 @@ def explore(
     Beyond 50,000 items it says so and returns a jupyter-scatter widget of the last snapshot (pip install
     "xlib-course[many]"). Raises ValueError or TypeError naming the argument.
     Relations: `Explorer(ExplorerModel(...))` of the same arguments, up to 50,000 items.
+
     Example:
         >>> import torch
         >>> shown = explore(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), captions=["cat", "kit", "car"], k=1)

@@ -26,6 +26,7 @@ class ExplorerModel(T.HasTraits):
     nearest first), `note`, and `warning` where the picture misleads; `ranks` ([there, back]: where its counterpart
     stands among the rivals seen from it, and it among its own rivals seen from the counterpart; 1 is nearest, 0 means
     no pair); `alt_text`. Arguments as for `explore`.
+
     Example:
         >>> z = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.1], [0.1, 1.0]], [[1.0, 0.2], [0.9, 0.2]]])
         >>> model = ExplorerModel(z, captions=["a picture", "its caption"], steps=[0, 50, 100])

@@ -117,6 +117,7 @@ def panel(model, draw, *, controls={}, handles={}, title="") -> Panel:  # noqa: 
     beyond them no point is dragged. Each can be dragged, or focused and moved with the arrow keys, by 1/50 of the
     axes (1/10 with Shift). Each move sets the trait to a new list, which a validator of the model may change.
     Raises TypeError or ValueError naming the argument.
+
     Example:
         >>> model = type("Line", (T.HasTraits,), {"slope": T.Float(1.0)})()
         >>> shown = panel(model, lambda model, figure: f"slope {model.slope}", controls={"slope": (-2, 2, 0.5)})

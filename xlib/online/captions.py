@@ -51,6 +51,7 @@ class Captioned:
     """Pictures and their captions.
 
     images: N pictures, PIL in RGB of any size. captions: for each of them its captions, one or more.
+
     Example:
         >>> data = Captioned(images=["one", "two"], captions=[["a dog", "it runs"], ["a cat"]])
         >>> data.texts, data.owner.tolist()
@@ -79,6 +80,7 @@ def flickr8k(split: str = "test") -> Captioned:
     by Hodosh, Young & Hockenmaier, "Framing Image Description as a Ranking Task", JAIR 2013. Copy on the hub:
     jxie/flickr8k.
     Raises ValueError for an unknown split, Unavailable where it cannot be had.
+
     Example:
         >>> data = flickr8k("test")  # doctest: +SKIP
         >>> len(data.images), len(data.texts)  # doctest: +SKIP
@@ -101,6 +103,7 @@ def coco(split: str = "val") -> Captioned:
     Creative Commons licence that its owner chose on Flickr; captions: Chen et al., "Microsoft COCO Captions", 2015
     (arXiv 1504.00325), CC BY 4.0. Copy on the hub: lmms-lab/COCO-Caption2017.
     Raises ValueError for an unknown split, Unavailable where it cannot be had.
+
     Example:
         >>> data = coco()  # doctest: +SKIP
         >>> coco("train")

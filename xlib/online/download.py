@@ -42,6 +42,7 @@ def offline() -> bool:
 def timeout() -> float:
     """Seconds to wait for a server that says nothing: HF_HUB_DOWNLOAD_TIMEOUT, as the hub's own library reads it, or
     20.
+
     Example:
         >>> from unittest import mock
         >>> with mock.patch.dict(os.environ, HF_HUB_DOWNLOAD_TIMEOUT="2.5"): timeout()
@@ -55,11 +56,13 @@ def fetch(urls: Sequence[str], path: Path, *, digest: str) -> Path:
 
     A download grows in a file beside `path` ("....part") and takes its name once it is whole and verified. Where it
     breaks off, the same call goes on from there. Several processes that ask for one file wait for each other.
+
     Args:
         urls: where to get it, tried in this order.
         digest: "md5:..." or "sha256:..." in hex, or its first digits, as the publisher states it. Where none is
             published, "gzip:SIZE": a gzip file of so many bytes, which is whole by the CRC-32 that it ends with.
     Raises: Unavailable, with what to do.
+
     Example:
         >>> here = Path(os.devnull)  # is there, and has the digest of no bytes at all: nobody is asked
         >>> fetch(["https://example.org/never"], here, digest="md5:d41d8cd98f00b204e9800998ecf8427e") == here

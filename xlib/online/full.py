@@ -49,6 +49,7 @@ def mnist(split: str = "train") -> tuple[Tensor, Tensor]:
     CC BY-SA 3.0.
     Returns images, (60000 or 10000, 1, 28, 28) uint8 from 0 (paper) to 255 (ink), and labels, (N,) int64.
     Raises ValueError for an unknown split, Unavailable where it cannot be had.
+
     Example:
         >>> images, labels = mnist("test")  # doctest: +SKIP
         >>> mnist("validation")  # refused before anything is fetched
@@ -79,6 +80,7 @@ def usps(split: str = "train") -> tuple[Tensor, Tensor]:
 
     Returns images, (7291 or 2007, 1, 16, 16) uint8 from 0 (paper) to 255 (ink), and labels, (N,) int64.
     Raises ValueError for an unknown split, Unavailable where it cannot be had.
+
     Example:
         >>> images, labels = usps("test")  # doctest: +SKIP
         >>> images.shape, images.float().div(255).max().item()  # doctest: +SKIP
@@ -98,6 +100,7 @@ def svhn(split: str = "train") -> tuple[Tensor, Tensor]:
     non-commercial use only.
     Returns images, (73257 or 26032, 3, 32, 32) uint8, and labels, (N,) int64, where 0 is the digit 0.
     Raises ValueError for an unknown split, Unavailable where it cannot be had.
+
     Example:
         >>> images, labels = svhn("test")  # doctest: +SKIP
         >>> images.shape, labels.unique().tolist()  # doctest: +SKIP
@@ -118,6 +121,7 @@ def photographs(split: str = "train") -> Tensor:
     Returns (200, 3, 321, 481) uint8 for either split; those taken upright are turned on their side, so that all have
     one shape. "train" and "test" are the data set's own; its 100 for validation are left out.
     Raises ValueError for an unknown split, Unavailable where it cannot be had.
+
     Example:
         >>> train, test = photographs("train"), photographs("test")  # doctest: +SKIP
         >>> train.shape, test.dtype  # doctest: +SKIP
@@ -149,6 +153,7 @@ def mnist_m(split: str = "train") -> tuple[Tensor, Tensor]:
     Returns images, (60000 or 10000, 3, 28, 28) uint8, and labels, (N,) int64, in the order of `mnist`.
     Raises ValueError for an unknown split, Unavailable where one of the two cannot be had.
     Relations: `on_photographs(mnist(split)[0], photographs(split), seed=0)`, of "test" with seed=1.
+
     Example:
         >>> images, labels = mnist_m("test")  # doctest: +SKIP
         >>> images.shape, torch.equal(labels, mnist("test")[1])  # doctest: +SKIP
@@ -172,6 +177,7 @@ def on_photographs(images: Tensor, photographs: Tensor, *, seed: int) -> Tensor:
 
     images: (N, 1, h, w) uint8. photographs: (S, 3, H, W) uint8, at least as large. Returns (N, 3, h, w) uint8.
     Relations: what `digits.photo_digits` does at strength 1, in bytes: up to rounding, for 2,000 images or fewer.
+
     Example:
         >>> images = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2)  # paper, ink
         >>> on_photographs(images, torch.full((1, 3, 9, 9), 200, dtype=torch.uint8), seed=0)[0, 0]

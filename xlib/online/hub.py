@@ -20,6 +20,7 @@ def snapshot(repository: str, *, revision: str, files: Mapping[str, str], kind: 
     What the hub's own library has brought before (it keeps that where HF_HOME and HF_HUB_CACHE say) is used as it
     lies there. All else is fetched, from HF_ENDPOINT where that is set, and kept in the folder `hub` of xlib's cache
     (XLIB_CACHE). Where everything is here no connection is made.
+
     Args:
         repository: its name, "owner/name".
         revision: a commit, 40 hex digits.
@@ -27,6 +28,7 @@ def snapshot(repository: str, *, revision: str, files: Mapping[str, str], kind: 
             large file storage) whose SHA-256 the hub states itself; that is kept beside the file.
         kind: "model" or "dataset".
     Raises: Unavailable, with what to do.
+
     Example:
         >>> from unittest import mock
         >>> files = {"config.json": "sha256:b575ef3c"}

@@ -58,6 +58,7 @@ class Encoders:
 
     encode_images: N pictures, PIL of any size or (N, 3, H, W) float in [0, 1], to (N, d) unit vectors, float32 on the
         CPU. A tensor's pictures are shown whole: one that is not square gets its border repeated until it is.
+
     encode_texts: N strings to (N, d), likewise.
     logit_scale: what the cosines were multiplied by in training.
     """
@@ -74,6 +75,7 @@ def clip_vit(device: torch.device | str = "cpu") -> Encoders:
     Pictures are scaled (bicubic) to 224 pixels along their shorter side, and the square in the middle is taken, as in
     training. What lies beyond a text's first 77 word pieces is cut off.
     Raises: Unavailable where the weights cannot be had.
+
     Example:
         >>> both = clip_vit()  # doctest: +SKIP
         >>> cosines = both.encode_images(torch.rand(2, 3, 9, 9)) @ both.encode_texts(["a dog"]).T  # doctest: +SKIP
@@ -116,6 +118,7 @@ def resnet_and_bert(embed_dim: int = 512) -> tuple[CLIPModel, Callable, Callable
     Returns (model, tokenizer, preprocess): on the CPU in evaluation mode; BERT's tokenizer; and what makes of one PIL
     image the (3, 224, 224) float32 that the ResNet expects.
     Raises: Unavailable where the weights cannot be had.
+
     Example:
         >>> model, tokenizer, preprocess = resnet_and_bert(embed_dim=256)  # doctest: +SKIP
         >>> preprocess(Image.new("RGB", (640, 480))).shape  # doctest: +SKIP
@@ -231,12 +234,14 @@ def fit_frozen(
 
     New maps send back useless gradients, which would spoil what the towers know; and while the towers stand still
     each picture and caption goes through them once, so that this phase takes seconds once that is done.
+
     Args:
         model, tokenizer, preprocess: as `resnet_and_bert` returns them, the model on any device. Its towers, and the
             running averages of their batch norms, stay as they are, bit by bit.
         data: the pictures to train on; a step draws `batch` different ones, and one caption of each at random.
         rate: the largest learning rate, see `training.fit_one_cycle`. generator: of the draws, on the CPU.
     Returns the Run of `training.fit`; the loss is `info_nce`.
+
     Example:
         >>> from xlib.online.full import flickr8k
         >>> trio, data = resnet_and_bert(), flickr8k("train")  # doctest: +SKIP
@@ -283,6 +288,7 @@ def fit_towers(
 
     For a GPU: on two CPU cores a step took a minute, and 8 GB. Arguments as for `fit_frozen`; rate: the towers'
     largest learning rate, maps_rate: that of the linear maps and the scale.
+
     Example:
         >>> from xlib.online.full import flickr8k
         >>> trio, data = resnet_and_bert(), flickr8k("train")  # doctest: +SKIP
@@ -357,12 +363,14 @@ def measure_retrieval(
     From text to image, the one right answer is the picture that the caption belongs to. From image to text, any of
     the picture's captions is: a hit is when the best-ranked of them is among the k first, which is how the papers
     count. Ties are treated as in `retrieval`: the expectation over their orders.
+
     Args:
         za: (N, d) pictures. zb: (M, d) captions. owner: (M,) int64, each caption's picture; every picture has one.
         k, resamples, level: as for `retrieval`.
     Returns {"image to text": {k: Recall}, "text to image": {k: Recall}}.
     Raises: TypeError or ValueError that names the argument.
     Relations: with one caption a picture, `retrieval(za, zb)` and `retrieval(zb, za)`.
+
     Example:
         >>> za, zb = torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]])
         >>> found = measure_retrieval(za, zb, torch.tensor([0, 1, 1]), k=(1,), resamples=10)  # the last one misses
