@@ -35,7 +35,9 @@ import matplotlib  # noqa: E402
 import nbformat  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from _pytest.doctest import DoctestModule  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+from lessons import EXECUTED  # noqa: E402
 from nbmake.nb_run import NotebookRun  # noqa: E402
 
 matplotlib.use("Agg")
@@ -48,15 +50,16 @@ settings.load_profile("xlib")
 
 
 def pytest_runtest_teardown():
-    """A lesson's set-up cell lets the processor flush denormals, for the whole process; hypothesis does without."""
+    """A lesson's set-up cell lets the processor flush denormals and prints fewer digits, for the whole process."""
     torch.set_flush_denormal(False)
+    torch.set_printoptions(profile="default")
 
 
-EXECUTED = HOME / "executed"  # lessons as nbmake has run them, for whoever wants to read their outputs
 execute = NotebookRun.execute
 
 
 def execute_and_keep(run):
+    """So that a test that reads a lesson's outputs need not run it once more."""
     result = execute(run)
     EXECUTED.mkdir(exist_ok=True)
     nbformat.write(result.nb, EXECUTED / Path(run.filename).name)
@@ -64,6 +67,12 @@ def execute_and_keep(run):
 
 
 NotebookRun.execute = execute_and_keep
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """--doctest-modules is for xlib."""
+    return [found for found in (yield) if not isinstance(found, DoctestModule)]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,6 +3,7 @@
 import ast
 import json
 import math
+import os
 import re
 import sys
 import textwrap
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from xlib.course import checks
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+EXECUTED = Path(os.environ["XLIB_TESTS_HOME"]) / "executed"  # lessons as nbmake has run them in this run of the tests
 DETAILS = re.compile(r"<details>\s*<summary>(?P<title>.*?)</summary>(?P<body>.*?)</details>", re.DOTALL)
 MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)  # a line for IPython and not for Python, such as %pip install
 FENCE = re.compile(r"^[ \t]*```python[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)

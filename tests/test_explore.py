@@ -435,6 +435,7 @@ def test_an_axis_set_on_the_model_is_shown_by_its_widgets():
     assert w.projection == "axis"
 
 
+@pytest.mark.long
 def test_comparing_pca_and_umap_draws_both():
     w = widget(embeddings=data()[0][-1], steps=None)
     w.compare = "projection"

@@ -176,11 +176,13 @@ def test_the_ridge_is_chosen_on_concepts_that_the_fit_has_not_met():
 
     from sklearn.model_selection import GroupShuffleSplit
 
-    from xlib import clip
+    from xlib.retrieval import retrieval
 
     icons = types.SimpleNamespace(concepts=torch.arange(30) // 3)
     rows = torch.arange(2, 29)
-    inside = shown("inside", GroupShuffleSplit=GroupShuffleSplit, icons=icons, cca_space=cca_space, clip=clip)
+    inside = shown(
+        "inside", GroupShuffleSplit=GroupShuffleSplit, icons=icons, cca_space=cca_space, retrieval=retrieval
+    )
     assert inside(None, None, rows, 1.0) == 1.0
     held = set(rows.tolist()) - set(asked["train"].tolist())
     assert held

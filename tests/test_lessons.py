@@ -8,7 +8,7 @@ import nbformat
 import pytest
 import results
 import torch
-from conftest import EXECUTED
+from lessons import EXECUTED
 from nbclient import NotebookClient
 
 from xlib.course import report

@@ -374,6 +374,7 @@ def test_the_compiler_takes_each_loss_whole(name):
     assert_close(found, with_gradients(LOSSES[name](*leaves), *leaves), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["info_nce, both, mean", "mmd2", "combined_loss", "info_nce_tiled", "siglip_tiled"])
 def test_and_traces_its_gradient(name):
     leaves = pair()
@@ -381,6 +382,7 @@ def test_and_traces_its_gradient(name):
     assert_close(found, with_gradients(LOSSES[name](*leaves), *leaves), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 def test_numbers_may_change_between_calls_of_a_compiled_loss():
     def loss(a, b, coeff):
         return all_terms(dann.grad_reverse(a, coeff), b, coeff + 1, mmd_coeff=coeff)

@@ -67,6 +67,7 @@ def test_umap_repeats_and_keeps_all_snapshots_in_one_map():
     np.testing.assert_allclose(m.layout("umap").place(blobs[1, 25]), m.frames[1, nearest].mean(0), atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_umap_of_a_few_items(n):

@@ -11,6 +11,8 @@ import sync_links
 from bs4 import BeautifulSoup
 from clean_notebooks import ROOT, repository_notebooks
 
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("site")]  # in one process, which builds it once
+
 PAGES = ["index", "first", "second"]
 
 
@@ -43,7 +45,6 @@ def tree(folder):
 # ---- what stands on a page ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
 def test_a_page_for_each_lesson_and_an_index_and_nothing_else():
     assert sorted(tree(sample_site.built())) == sorted(f"{name}.html" for name in PAGES)
 
@@ -183,7 +184,6 @@ def test_the_index_says_of_a_lesson_what_the_readme_says():
 # ---- what is never lost ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
 def test_a_lesson_that_fails_stops_it_by_name_and_the_old_site_stays(tmp_path, notebook):
     build_site.build([notebook(("md", "# Old"), name="old")], tmp_path / "site")
     before = tree(tmp_path / "site")
@@ -214,7 +214,6 @@ def test_a_lesson_that_does_not_exist_is_refused():
         build_site.main(["99_none"])
 
 
-@pytest.mark.long
 def test_lessons_write_nothing_into_the_repository(tmp_path, notebook):
     (path,) = (notebook(("md", "# Lesson"), ("py", "import os; open('litter', 'w').close(); print(os.getcwd())")),)
     (output,) = build_site.run(path).cells[1].outputs
@@ -223,7 +222,6 @@ def test_lessons_write_nothing_into_the_repository(tmp_path, notebook):
     assert str(ROOT) not in output.text
 
 
-@pytest.mark.long
 def test_every_explorer_of_a_lesson_is_one_that_lives(tmp_path):
     start = "import numpy as np\nfrom xlib.explore import explore\n"
     make = "explore(np.random.rand(2, 9, 4), captions=list('abcdefghi'))"

@@ -147,8 +147,10 @@ class Notebook:
         for event in ("framesent", "framereceived"):
             socket.on(event, lambda payload: self.traffic.append(len(payload)))
 
-    def run_all(self, *, seconds=180):
+    def run_all(self, *, seconds=180, budget=""):
         """Run every cell; returns when all have run, and fails on the first error in an output."""
+        if budget:
+            self.execute(f"__import__('os').environ['XLIB_BUDGET'] = {budget!r}")
         self.page.set_default_timeout(seconds * 1000)
         self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
         self.page.wait_for_function(READY)
@@ -184,10 +186,94 @@ class Notebook:
         self.page.close()
 
 
-def move_the_explorer(notebook, root, name, word):
-    """Slider, search and click: each changes what is drawn and what the kernel knows."""
-    canvas, slider = root.locator(".stage > canvas").first, root.get_by_role("slider")
+def opens(name, *, seconds, budget=""):
+    """A fixture of a module's tests: one lesson, open in JupyterLab, with all its cells run. nbmake trains each in
+    full; with the budget "smoke" it trains for a few steps here, where no test looks at what it has learnt."""
+    import pytest
+
+    @pytest.fixture(scope="module")
+    def opened(browser, lab):
+        notebook = Notebook(browser, lab, f"{name}.ipynb").run_all(seconds=seconds, budget=budget)
+        yield notebook
+        notebook.close()
+
+    return opened
+
+
+def centre(locator):
+    box = locator.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+class Panel:
+    """One panel on the page. What is to be moved (`on`) is a slider's name, or a locator."""
+
+    def __init__(self, notebook, index=0):
+        self.notebook, self.root = notebook, notebook.page.locator(".xlib-panel").nth(index)
+        self.root.wait_for()
+        self.root.scroll_into_view_if_needed()
+        self.picture = self.root.locator("img")
+
+    def words(self):
+        return self.picture.get_attribute("alt")
+
+    def handle(self, on):
+        return self.root.get_by_role("slider", name=on) if isinstance(on, str) else on
+
+    def press(self, on, key):
+        self.handle(on).focus()
+        self.notebook.page.keyboard.press(key)
+
+    def drag(self, on, across, up):
+        """By mouse, by that many pixels."""
+        handle, mouse = self.handle(on), self.notebook.page.mouse
+        handle.hover()  # which waits until it is in sight and at rest
+        x, y = centre(handle)
+        mouse.move(x, y)
+        mouse.down()
+        mouse.move(x + across, y - up, steps=5)
+        mouse.up()
+
+    def slide(self, on, share):
+        """By mouse, a slider to that share of its length."""
+        handle = self.handle(on)
+        track = handle.locator("xpath=../..").bounding_box()
+        self.drag(handle, track["x"] + track["width"] * share - centre(handle)[0], 0)
+
+    def changes(self, act, expression, value=None, says=""):
+        """Act; then the kernel's answer to an expression is a new one (`value`, where it is given), and so are the
+        picture and its words. Returns the answer."""
+        look = lambda: [self.picture.get_attribute(name) for name in ("srcset", "alt")]  # noqa: E731
+        (picture, words), knew = look(), self.notebook.kernel(expression)
+        new = lambda now: now != knew if value is None else now == value  # noqa: E731
+        act()
+        until(lambda: new(self.notebook.kernel(expression)), f"{expression} changes, to {value}")
+        until(lambda: look()[0] != picture, f"the picture follows {expression}")
+        until(lambda: look()[1] != words and says in look()[1], f"the words follow {expression}, and say {says!r}")
+        return self.notebook.kernel(expression)
+
+
+def explorer(notebook, index=0):
+    """One explorer on the page."""
+    root = notebook.page.locator(".xlib-explorer").nth(index)
+    root.wait_for()
     root.scroll_into_view_if_needed()
+    return root
+
+
+def pin_by_keys(notebook, root, name):
+    """From the middle of the map, the arrow keys lead to items; Enter pins the one that is reached."""
+    root.locator(".stage > canvas").first.focus()
+    notebook.page.keyboard.press("ArrowRight")
+    until(lambda: notebook.kernel(f"{name}.hover") >= 0, "an arrow key reaches an item")
+    notebook.page.keyboard.press("Enter")
+    until(lambda: notebook.kernel(f"len({name}.selected)") == 1, "Enter pins it")
+
+
+def move_the_explorer(notebook, name, word, index=0):
+    """Slider, search and click: each changes what is drawn and what the kernel knows."""
+    root = explorer(notebook, index)
+    canvas, slider = root.locator(".stage > canvas").first, root.get_by_role("slider")
 
     def changes(act, expression, value):
         before = canvas.evaluate(PIXELS)
@@ -206,12 +292,7 @@ def move_the_explorer(notebook, root, name, word):
     notebook.execute(f"{name}.selected = []")
 
     box = canvas.bounding_box()
-    # From the middle of the map, the arrow keys lead to items; Enter pins the one that is reached.
-    canvas.focus()
-    notebook.page.keyboard.press("ArrowRight")
-    until(lambda: notebook.kernel(f"{name}.hover") >= 0, "an arrow key reaches an item")
-    notebook.page.keyboard.press("Enter")
-    until(lambda: notebook.kernel(f"len({name}.selected)") == 1, "Enter pins it")
+    pin_by_keys(notebook, root, name)
     rows = root.locator("ol .row").count()  # the kernel works them out in a thread of its own
     until(lambda: notebook.kernel(f"len({name}.neighbours)") == rows > 0, "the neighbours are known")
     notebook.page.keyboard.press("Escape")

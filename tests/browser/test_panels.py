@@ -4,7 +4,7 @@ when drawing fails."""
 import math
 
 import pytest
-from harness import Notebook, until
+from harness import Notebook, centre, until
 
 pytestmark = pytest.mark.browser
 
@@ -229,11 +229,6 @@ def at(root, i, where):
     """Wait until a ring says where it is, and the model agrees."""
     label = f"{NAMES[i]} at ({where})"
     until(lambda: root.locator("button").nth(i).get_attribute("aria-label") == label, label)
-
-
-def centre(locator):
-    box = locator.bounding_box()
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 def scale(root):

@@ -1,21 +1,12 @@
-"""The checks of lesson 07 tell right from wrong and name the mistake, and notice what would not fit into memory."""
+"""What learners write for the checks of lesson 07: right answers in other ways, and mistakes in their own words."""
 
 import math
 from functools import partial
 
-import pytest
 import torch
 import torch.nn.functional as F
-from lessons import parts
 
 from xlib import contrastive, scale
-from xlib.course import checks
-
-EXERCISES = ["cached_gradient", "largest_batch", "own_gradient", "row_log_sums"]
-
-
-def check(exercise, answer):
-    return getattr(checks, exercise)(answer)
 
 
 # Right answers, in several styles.
@@ -111,26 +102,22 @@ def with_cached_backward(encode, w, x, zb, logit_scale, chunk):
     return w.grad
 
 
-RIGHT = {
-    "largest_batch": [in_whole_numbers, in_floats, counted_up],
-    "row_log_sums": [with_logaddexp, with_running_maximum, all_tiles_last, maximum_in_a_first_pass],
-    "own_gradient": [with_split, one_by_one],
-    "cached_gradient": [
-        with_autograd_grad,
-        with_backward,
-        with_a_leaf_of_its_own,
-        tiled_too,
-        with_cached_backward,
-    ],
-}
-
-
-@pytest.mark.parametrize(
-    ("exercise", "answer"), [(exercise, answer) for exercise, answers in RIGHT.items() for answer in answers]
-)
-def test_right_answers_pass(exercise, answer):
-    result = check(exercise, answer)
-    assert result.passed, result.message
+RIGHT = [
+    ("largest_batch", in_whole_numbers),
+    ("largest_batch", in_floats),
+    ("largest_batch", counted_up),
+    ("row_log_sums", with_logaddexp),
+    ("row_log_sums", with_running_maximum),
+    ("row_log_sums", all_tiles_last),
+    ("row_log_sums", maximum_in_a_first_pass),
+    ("own_gradient", with_split),
+    ("own_gradient", one_by_one),
+    ("cached_gradient", with_autograd_grad),
+    ("cached_gradient", with_backward),
+    ("cached_gradient", with_a_leaf_of_its_own),
+    ("cached_gradient", tiled_too),
+    ("cached_gradient", with_cached_backward),
+]
 
 
 # Mistakes as a learner writes them, in other words than the check's own.
@@ -440,62 +427,3 @@ WRONG = [
     ("cached_gradient", all_second_graphs, "two chunks", "before you encode the next one"),
     ("cached_gradient", kept_graph, "two chunks", "before you encode the next one"),
 ]
-
-
-@pytest.mark.parametrize(("exercise", "answer", "where", "says"), WRONG, ids=[row[1].__name__ for row in WRONG])
-def test_a_learners_mistake_is_named(exercise, answer, where, says):
-    result = check(exercise, answer)
-    assert not result.passed
-    assert result.message.startswith(f"✗ {where}: ")
-    assert says in result.message
-
-
-# The answers of three exercises are wrapped, and a stub must still be known as one.
-def empty(*given): ...
-
-
-def raising(*given):
-    raise NotImplementedError
-
-
-def raising_for_a_reason(*given):
-    return torch.zeros(2, dtype=torch.int64).mean()
-
-
-@pytest.mark.parametrize("exercise", EXERCISES)
-def test_a_stub_is_unsolved_and_an_error_is_none(exercise):
-    assert check(exercise, empty).unsolved
-    assert check(exercise, raising).unsolved
-    result = check(exercise, raising_for_a_reason)
-    assert not result.unsolved
-    assert " at `return torch.zeros(2, dtype=torch.int64).mean()`" in result.message
-    assert "pass the function itself" in check(exercise, torch.ones(3)).message
-
-
-def test_largest_batches_are_the_last_that_fit():
-    right, cases, _ = parts("largest_batch")
-    for _, _, memory, d, tables in cases:
-        n = int(right(memory, d, tables))
-        assert 4 * (tables * n**2 + 2 * n * d) <= memory < 4 * (tables * (n + 1) ** 2 + 2 * (n + 1) * d)
-
-
-def test_row_log_sums_are_torchs():
-    right, cases, _ = parts("row_log_sums")
-    for *_, a, b, tile in cases:
-        torch.testing.assert_close(right(a, b, tile), torch.logsumexp(a @ b.T, dim=1))
-
-
-def test_what_an_answer_leaves_in_w_grad_is_taken_off_again():
-    seen = []
-
-    def leaves_something(encode, w, *given):
-        seen.append((w, None if w.grad is None else w.grad.clone()))
-        if w.grad is None:
-            w.grad = torch.zeros_like(w)
-        w.grad += 7
-        return with_autograd_grad(encode, w, *given)
-
-    assert check("cached_gradient", leaves_something).passed
-    assert sum(before is not None for _, before in seen) == 1
-    for w, before in seen:
-        assert (w.grad is None) if before is None else torch.equal(w.grad, before)

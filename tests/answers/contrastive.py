@@ -1,27 +1,11 @@
-"""The checks of lesson 02 tell right from wrong and name the mistake; what the lesson prints passes them."""
+"""What learners write for the checks of lesson 02: right answers in other ways, and mistakes in their own words."""
 
-import itertools
 import math
 
-import pytest
 import torch
 import torch.nn.functional as F
-from lessons import lesson, parts
 
 from xlib import contrastive
-from xlib.course import checks
-from xlib.course.checks import engine
-
-EXERCISES = ["effective_negatives", "gradient_za", "masked_loss", "mended_loss", "siglip_loss"]
-
-
-@pytest.fixture
-def lesson02():
-    return lesson("02_infonce")
-
-
-def check(exercise, answer):
-    return getattr(checks, exercise)(answer)
 
 
 def by_autograd(za, zb, logit_scale):
@@ -38,12 +22,7 @@ def from_log_softmax(cosines, tau):
     return (-(log_q.exp() * log_q).sum()).exp()
 
 
-@pytest.mark.parametrize(
-    ("exercise", "answer"),
-    [("gradient_za", by_autograd), ("siglip_loss", by_xlib), ("effective_negatives", from_log_softmax)],
-)
-def test_other_right_answers_pass(exercise, answer):
-    assert check(exercise, answer).passed
+RIGHT = [("gradient_za", by_autograd), ("siglip_loss", by_xlib), ("effective_negatives", from_log_softmax)]
 
 
 # The same mistakes as a learner writes them, in other words than the check's own.
@@ -130,41 +109,3 @@ WRONG = [
     ("gradient_za", without_chain_rule, "three pairs", "chain rule"),
     ("gradient_za", uphill, "three pairs", "sign"),
 ]
-
-
-@pytest.mark.parametrize(("exercise", "answer", "where", "says"), WRONG, ids=[row[1].__name__ for row in WRONG])
-def test_a_learners_mistake_is_named(exercise, answer, where, says):
-    result = check(exercise, answer)
-    assert not result.passed
-    assert result.message.startswith(f"✗ {where}: ")
-    assert says in result.message
-
-
-LINES = {
-    "along the batch": ("dim=0), F.normalize(zb, dim=0)", "dim=1), F.normalize(zb, dim=1)"),
-    "multiplied by tau": ("zb.T * tau", "zb.T / tau"),
-    "exp(0) = 1": ("twins, 0.0)", "twins, -math.inf)"),
-}
-
-
-@pytest.mark.parametrize("mended", [*itertools.combinations(LINES, 1), *itertools.combinations(LINES, 2)])
-def test_a_half_mended_loss_is_told_what_is_left(lesson02, mended):
-    source = lesson02.source("mended_loss")
-    for bug in mended:
-        assert LINES[bug][0] in source
-        source = source.replace(*LINES[bug])
-    scope = {"torch": torch, "F": F, "math": math}
-    exec(source, scope)
-    result = check("mended_loss", scope["mended_loss"])
-    first, *others = [bug for bug in LINES if bug not in mended]
-    assert first in result.message
-    assert ("there is one more" in result.message) == bool(others)
-    assert not result.passed
-    assert not result.unsolved
-
-
-@pytest.mark.parametrize("exercise", EXERCISES)
-def test_the_oracle_is_not_the_lessons_own_code_yet_agrees(lesson02, exercise):
-    right, cases, _ = parts(exercise)
-    for _, _, *given in cases:
-        assert engine._close(engine._run(lesson02.solution(exercise), given), engine._run(right, given))

@@ -1,17 +1,11 @@
-"""The checks of lesson 06 tell right from wrong and name the mistake, in the words in which a learner makes it."""
+"""What learners write for the checks of lesson 06: right answers in other ways, and mistakes in their own words."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 
 from xlib.combined import combined_loss
-from xlib.course.checks import combined as checks
 from xlib.dann import grad_reverse
 from xlib.space import modality_gap
-
-
-def check(exercise, answer):
-    return getattr(checks, exercise)(answer)
 
 
 def by_combined_loss(za, zb, domain_logits, domain, scale):
@@ -53,12 +47,6 @@ RIGHT = [
     ("self_training_loss", by_rows_that_are_kept),
     ("mean_gap_and_recall", by_xlib),
 ]
-
-
-@pytest.mark.parametrize(("exercise", "answer"), RIGHT)
-def test_other_right_answers_pass(exercise, answer):
-    result = check(exercise, answer)
-    assert result.passed, result.message
 
 
 # The same mistakes as a learner writes them.
@@ -145,11 +133,3 @@ WRONG = [
     ("mean_gap_and_recall", of_each_pair, "three rows", "take the means first"),
     ("mean_gap_and_recall", from_texts, "three rows", "from zb to za"),
 ]
-
-
-@pytest.mark.parametrize(("exercise", "answer", "where", "says"), WRONG, ids=[row[1].__name__ for row in WRONG])
-def test_a_learners_mistake_is_named(exercise, answer, where, says):
-    result = check(exercise, answer)
-    assert not result.passed
-    assert result.message.startswith(f"✗ {where}: ")
-    assert says in result.message

@@ -1,15 +1,9 @@
-"""The checks of lesson 05 tell right from wrong and name the mistake; what the lesson prints passes them."""
+"""What learners write for the checks of lesson 05: right answers in other ways, and mistakes in their own words."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 
 from xlib import dann
-from xlib.course import checks
-
-
-def check(exercise, answer):
-    return getattr(checks, exercise)(answer)
 
 
 def by_grad_reverse(features, weight, domain, coeff):
@@ -19,11 +13,7 @@ def by_grad_reverse(features, weight, domain, coeff):
     return torch.autograd.grad(loss, leaf)[0]
 
 
-@pytest.mark.parametrize(
-    ("exercise", "answer"), [("feature_gradient", by_grad_reverse), ("fixed_domain_loss", dann.domain_loss)]
-)
-def test_xlibs_own_functions_pass(exercise, answer):
-    assert check(exercise, answer).passed
+RIGHT = [("feature_gradient", by_grad_reverse), ("fixed_domain_loss", dann.domain_loss)]
 
 
 # The same mistakes as a learner writes them.
@@ -77,11 +67,3 @@ WRONG = [
     ("least_error", twice_too_much, "four classes", "Half of that"),
     ("least_error", largest, "four classes", "largest difference"),
 ]
-
-
-@pytest.mark.parametrize(("exercise", "answer", "where", "says"), WRONG, ids=[row[1].__name__ for row in WRONG])
-def test_a_learners_mistake_is_named(exercise, answer, where, says):
-    result = check(exercise, answer)
-    assert not result.passed
-    assert result.message.startswith(f"✗ {where}: ")
-    assert says in result.message
