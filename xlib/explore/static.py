@@ -10,7 +10,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from PIL import Image
 
-MARKERS = "oD^s"  # by domain or modality, as in map.js
+MARKERS = "oD^s"  # by domain or modality, as in items.js
 WIDTH, HEIGHT, DPI = 7.6, 5.0, 100
 BOX = (0.05, 0.07, 0.68, 0.85)  # the axes, in shares of the figure
 CJK = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei",
