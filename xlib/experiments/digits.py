@@ -155,11 +155,5 @@ def train_digits(
 
     title = f"digits, {align or ('on the target' if on_target else 'source only')}"
     return model, training.fit_one_cycle(
-        model,
-        loss,
-        steps=steps,
-        rate=2e-3,
-        decay=0.01,
-        generator=generator,
-        title=title,
+        model, loss, steps=steps, rate=2e-3, decay=0.01, generator=generator, title=title
     )

@@ -39,24 +39,9 @@ def train_emoji(
         >>> model["image"](features[0]).shape, run.step
         (torch.Size([8, 128]), 2)
     """
-    torch.manual_seed(seed)
-    model = nn.ModuleDict(
-        {
-            "image": nn.Sequential(
-                encoders.Centre(features.mean(dim=(0, 1))),
-                nn.Dropout(0.25),
-                nn.Linear(features.shape[2], 512),
-                nn.LayerNorm(512),
-                nn.GELU(),
-                nn.Dropout(0.5),
-                nn.Linear(512, 128),
-            ),
-            "text": nn.Sequential(
-                encoders.Centre(names.mean(dim=0)), nn.Dropout(0.2), nn.Linear(names.shape[1], 128)
-            ),
-            "scale": LogitScale(),
-        }
-    ).to(device)
+    towers = emoji_model(seed, features, names)
+    image = nn.Sequential(*towers["features"], *towers["image"])
+    model = nn.ModuleDict({"image": image, "text": towers["text"], "scale": towers["scale"]}).to(device)
     features, names = to_device(features, device), to_device(names, device)
     generator = torch.Generator(device).manual_seed(seed)
 
@@ -67,16 +52,9 @@ def train_emoji(
         zb = F.normalize(model["text"](names[chosen]), dim=1)
         return info_nce(za, zb, logit_scale=model["scale"]())
 
+    watched = {"snapshot": None if snapshot is None else lambda: snapshot(model), "every": every}
     return model, training.fit_one_cycle(
-        model,
-        loss,
-        steps=steps,
-        rate=2e-3,
-        decay=0.1,
-        generator=generator,
-        snapshot=None if snapshot is None else lambda: snapshot(model),
-        every=every,
-        title="CLIP on emoji",
+        model, loss, steps=steps, rate=2e-3, decay=0.1, generator=generator, title="CLIP on emoji", **watched
     )
 
 
@@ -204,16 +182,8 @@ def train_emoji_across(
         return features, features  # the tower's dropout is all that changes them
 
     model = emoji_model(seed, source if target is None else torch.stack([source.mean(0), target.mean(0)]), names)
-    return adapt(
-        model.to(device),
-        Batches(pairs, unpaired),
-        steps=steps,
-        rate=2e-3,
-        decay=0.1,
-        classes=names,
-        seed=seed,
-        **options,
-    )
+    batches = Batches(pairs, unpaired)
+    return adapt(model.to(device), batches, steps=steps, rate=2e-3, decay=0.1, classes=names, seed=seed, **options)
 
 
 @torch.no_grad()

@@ -83,16 +83,9 @@ def train_numbers(
         zb = F.normalize(model["text"](tokens[chosen - 10, wording]), dim=1)
         return info_nce(za, zb, logit_scale=model["scale"]())
 
+    watched = {"snapshot": None if snapshot is None else lambda: snapshot(model), "every": every}
     return model, training.fit_one_cycle(
-        model,
-        loss,
-        steps=steps,
-        rate=3e-3,
-        decay=0.01,
-        generator=generator,
-        snapshot=None if snapshot is None else lambda: snapshot(model),
-        every=every,
-        title="CLIP on numbers",
+        model, loss, steps=steps, rate=3e-3, decay=0.01, generator=generator, title="CLIP on numbers", **watched
     )
 
 
