@@ -11,9 +11,8 @@
 RUN := .venv/bin/python
 SETUP = @sh tools/python.sh tools/setup_env.py $(if $(CONSTRAINTS),--constraints $(CONSTRAINTS))
 
-# One thread a process, for small nets are slower with more; and one process more than there are cores, for the one that
-# drives a browser waits for it.
-WORKERS ?= $$($(RUN) -c "import os; print((os.cpu_count() or 1) + 1)")
+# One process a core and one thread a process: small nets are slower with more.
+WORKERS ?= logical
 check test: export OMP_NUM_THREADS = 1
 check test: export MKL_NUM_THREADS = 1
 check test: export OPENBLAS_NUM_THREADS = 1
@@ -45,7 +44,7 @@ check:
 	@$(RUN) -m ruff format --check --quiet .
 	@.venv/bin/lint-imports --no-logo
 	@$(RUN) -m pytest tests xlib --doctest-modules -m "not browser and not long" \
-		-n logical --maxprocesses=8 --dist=loadgroup -q $(ARGS)
+		-n $(WORKERS) --maxprocesses=8 --dist=loadgroup -q $(ARGS)
 
 # The tests of Binder and Colab come first, by themselves: they need a package index, and no other test may have a
 # network. Their status 5 means that ARGS chose none of them.

@@ -358,7 +358,7 @@ def test_make_test_runs_all_on_all_cores_with_one_thread_each(clone):
     assert " -m pytest tests/launch " in launched
     assert launched.endswith("-k digits")
     assert ran.startswith("threads=1 -m pytest tests notebooks xlib --nbmake")
-    assert f" -n {VERSION} " in ran  # what .venv's Python answers, and this stand-in has one answer
+    assert "-n logical" in ran
     assert "--dist=loadgroup" in ran
     assert ran.endswith("-k digits")
 
