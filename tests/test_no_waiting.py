@@ -367,6 +367,7 @@ def compiled(loss, backend="eager"):
     return torch.compile(loss, fullgraph=True, backend=backend)
 
 
+@pytest.mark.long
 @each_loss
 def test_the_compiler_takes_each_loss_whole(name):
     leaves = pair()
