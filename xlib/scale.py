@@ -30,8 +30,9 @@ def info_nce_tiled(za: Tensor, zb: Tensor, *, logit_scale: Scalar, tile: int = 1
     needs its own running maximum, so that no exponential overflows. Here one number serves all: no logit is above the
     largest |za[i]| times the largest |zb[j]| times the scale (Cauchy-Schwarz). Less that bound, all exponentials fit,
     and each gives to the sum of its row *and* of its column. Where a row would vanish so far below, all are summed
-    again with maxima of their own, twice as many exponentials. The backward pass makes each tile once more: 8 N² d
-    operations in all, where keeping the table takes 6 N² d.
+    again with maxima of their own, twice as many exponentials. On a GPU and under `torch.compile`, where a look would
+    mean waiting, that is done at once. The backward pass makes each tile once more: 8 N² d operations in all, where
+    keeping the table takes 6 N² d.
 
     Args: za, zb (N, d) and logit_scale as in `info_nce`; tile, rows and columns of the table that are in memory at a
         time, at least 1 (N need not be a multiple of it).

@@ -22,6 +22,7 @@ def cosine_similarity_matrix(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
     Args: a (N, d) and b (M, d), floating, same dtype and device. Returns: (N, M), within [-1, 1] up to rounding.
     Raises: ValueError for a row of zeros, too: it points nowhere, and calling its cosine 0 would hide a dead encoder.
+    On a GPU, where a look would mean waiting, its cosines are NaN.
     Relations: `a @ b.T` of unit vectors; the diagonal is `F.cosine_similarity(a, b)`.
 
     Example:
