@@ -4,6 +4,7 @@
 #   make lab ARGS="--no-browser --port=8899"     flags for JupyterLab
 #   make test ARGS="-k digits"                   flags for pytest
 #   make paper ARGS="--seeds 2"                  fewer seeds
+#   make results ARGS=05                         one lesson's
 #   make site ARGS="04_mmd --out pages"          some lessons, another folder
 #   PYTHON=python3.12                            the Python to build .venv with
 #   CONSTRAINTS=constraints.txt                  install the exact set that is tested, as CI does
@@ -26,8 +27,8 @@ help:
 	@echo "make test              unit tests, every notebook, and the browser tests"
 	@echo "make site              run the lessons, and write them as web pages that work offline, into site/"
 	@echo "make bench             measure speed and memory beside other libraries, into tests/benchmarks/results.md"
-	@echo "make results           repeat the runs over several seeds that the lessons quote"
-	@echo "make paper             two rows of the DANN paper's table, for a GPU; on a CPU a reduced version in minutes"
+	@echo "make results           repeat the runs over several seeds that the lessons quote: hours; ARGS=05 for one lesson"
+	@echo "make paper             two rows of the DANN paper's table, for a GPU; on a CPU the first in small, in hours"
 	@echo "make picture           take README's picture from the running course"
 	@echo "make times             run every lesson, and write its seconds into README.md and its title"
 	@echo "make links             write the repository's address of pyproject.toml into all badges and installs"
@@ -64,7 +65,7 @@ bench:
 
 results:
 	$(SETUP)
-	@$(RUN) tools/results.py
+	@$(RUN) tools/results.py $(ARGS)
 
 paper:
 	$(SETUP)

@@ -21,7 +21,7 @@ from transformers import BertConfig, BertModel
 from xlib.clip import CLIPModel, zero_shot_weights
 from xlib.contrastive import info_nce
 from xlib.encoders import ImageEncoder, TextEncoder, Vocabulary, random_affine
-from xlib.retrieval import Recall, retrieval
+from xlib.retrieval import Recall, bootstrap, hits, retrieval
 
 few = settings(deadline=None, max_examples=20)
 seeds = st.integers(0, 2**31)
@@ -245,6 +245,145 @@ def test_recall_prints_its_interval():
     assert str(Recall(0.5, 0.25, 0.75)) == "0.500 [0.250, 0.750]"
 
 
+# -- retrieval: intervals that resample what queries are made of
+
+
+def as_hits(*columns):
+    return torch.stack([torch.as_tensor(column).double() for column in columns], dim=1)
+
+
+OPTIONS = {"resamples": 400, "level": 0.9}
+
+
+@few
+@given(seeds, st.integers(1, 30))
+def test_a_query_that_is_its_own_unit_has_the_plain_interval(seed, n):
+    found = as_hits(torch.rand(n, generator=seeded(seed)), torch.rand(n, generator=seeded(seed)) < 0.7)
+    plain = bootstrap(found, [1, 5], **OPTIONS)
+    draws = seeded(0)
+    means = torch.stack(
+        [found[torch.randint(n, (n,), generator=draws)].mean(dim=0) for _ in range(OPTIONS["resamples"])]
+    )
+    for i, k in enumerate([1, 5]):
+        edges = means[:, i].quantile(torch.tensor([0.05, 0.95], dtype=torch.float64))
+        assert plain[k] == pytest.approx((found[:, i].mean().item(), *edges.tolist()), abs=1e-12)
+    other_names = torch.randperm(n, generator=seeded(seed)).sort().values * 7 - 3  # ids need not be 0 to N - 1
+    for units in (torch.arange(n), torch.arange(n)[:, None], other_names, torch.arange(n)[:, None].expand(n, 3)):
+        assert bootstrap(found, [1, 5], units=units, **OPTIONS) == plain
+
+
+@few
+@given(seeds, st.integers(2, 12), st.integers(1, 5))
+def test_one_unit_a_query_resamples_whole_groups(seed, groups, size):
+    """As one would write it down: draw groups, put their queries together, take the mean."""
+    found = (torch.rand(groups * size, generator=seeded(seed)) < 0.6).double()
+    units = torch.arange(groups).repeat(size)
+    draws = seeded(0)
+    means = []
+    for _ in range(OPTIONS["resamples"]):
+        drawn = torch.randint(groups, (groups,), generator=draws)
+        means.append(torch.cat([found[units == group] for group in drawn]).mean())
+    edges = torch.stack(means).quantile(torch.tensor([0.05, 0.95], dtype=torch.float64))
+    assert bootstrap(found[:, None], [1], units=units, **OPTIONS)[1][1:] == pytest.approx(edges.tolist(), abs=1e-12)
+
+
+def test_two_units_a_query_weigh_by_the_product():
+    """Four units in three queries: every one of the 4^4 resamples, written out."""
+    found, units = torch.tensor([1.0, 0.0, 0.5]).double(), torch.tensor([[8, 2], [2, 9], [5, 5]])
+    exact = []
+    for drawn in itertools.product((2, 5, 8, 9), repeat=4):
+        weight = [drawn.count(8) * drawn.count(2), drawn.count(2) * drawn.count(9), drawn.count(5)]
+        if sum(weight):
+            exact.append(sum(w * h for w, h in zip(weight, found.tolist(), strict=True)) / sum(weight))
+    for level in (0.5, 0.8, 0.95):
+        low, high = np.quantile(exact, [(1 - level) / 2, (1 + level) / 2])
+        recall = bootstrap(found[:, None], [1], units=units, resamples=4000, level=level)[1]
+        assert recall == pytest.approx((0.5, low, high), abs=0.03)
+
+
+def worlds(seed, own=0.0):
+    """300 pictures of two of 60 scans each, and whether they are read: both scans are legible, each with a chance of
+    .8; but for a share `own`, where the picture's own luck decides, .64 as well."""
+    luck = seeded(seed)
+    legible, scans = torch.rand(60, generator=luck) < 0.8, torch.randint(60, (300, 2), generator=luck)
+    read = legible[scans].all(dim=1)
+    chance, alone = torch.rand(2, 300, generator=luck)
+    return torch.where(alone < own, chance < 0.64, read).double()[:, None], scans
+
+
+def test_the_interval_of_shared_scans_covers_and_the_plain_one_does_not():
+    """120 worlds with another 60 scans each: of all such pictures .8 · .8 can be read."""
+    covered = torch.zeros(2)
+    for seed in range(120):
+        found, scans = worlds(seed)
+        for i, units in enumerate((scans, None)):
+            _, low, high = bootstrap(found, [1], units=units, resamples=200, level=0.9)[1]
+            covered[i] += low <= 0.64 <= high
+    by_scan, plain = (covered / 120).tolist()
+    assert 0.83 <= by_scan <= 0.97  # fewer, or more, come less than once in a hundred when it is .9
+    assert plain < 0.6
+
+
+def test_luck_of_the_pictures_own_makes_the_interval_of_scans_too_wide_by_the_root_of_three():
+    ratios = []
+    for seed in range(30):
+        found, scans = worlds(seed, own=1.0)
+        wide, right = (bootstrap(found, [1], units=units, resamples=300, level=0.9)[1] for units in (scans, None))
+        ratios.append((wide.high - wide.low) / (right.high - right.low))
+    assert sum(ratios) / len(ratios) == pytest.approx(3**0.5, abs=0.15)
+
+
+def test_retrieval_takes_units_and_its_hits_are_public():
+    za, zb = normal(0, 40, 3), normal(1, 40, 3)
+    scans = torch.randint(9, (40, 2), generator=seeded(2))
+    found = hits(za, zb, k=(1, 5))
+    assert found.shape == (40, 2)
+    assert found.dtype == torch.float64
+    assert retrieval(za, zb, k=(1, 5), units=scans) == bootstrap(
+        found, (1, 5), units=scans, resamples=1000, level=0.95
+    )
+    assert retrieval(za, zb, k=(1, 5), units=scans) != retrieval(za, zb, k=(1, 5))
+    targets = torch.randint(40, (40,), generator=seeded(3))
+    every = retrieval(za, zb, targets=targets, resamples=1)
+    assert [recall.value for recall in every.values()] == hits(za, zb, targets=targets).mean(dim=0).tolist()
+
+
+def test_a_gain_is_a_paired_difference_of_hits():
+    """One method finds what the other does, and ten more: the two intervals overlap, that of the gain is above 0."""
+    one, scans = worlds(5)
+    other = one.clone()
+    other[(one == 0).nonzero()[:10, 0]] = 1
+    apart = [bootstrap(found, [1], units=scans, resamples=1000, level=0.95)[1] for found in (one, other)]
+    assert apart[0].high > apart[1].low
+    gain = bootstrap(other - one, [1], units=scans, resamples=1000, level=0.95)[1]
+    assert gain.value == pytest.approx(10 / 300)
+    assert 0 <= gain.low < gain.value < gain.high < 0.1
+    loss = bootstrap(one - other, [1], units=scans, resamples=1000, level=0.95)[1]
+    assert loss == pytest.approx((-gain.value, -gain.high, -gain.low), abs=1e-12)
+
+
+@few
+@given(seeds, st.integers(1, 40), st.integers(1, 3), st.integers(1, 20))
+def test_no_interval_leaves_the_range_of_the_hits(seed, n, width, different):
+    share = torch.rand(1, generator=seeded(seed), dtype=torch.float64).item()  # sums of it are rounded
+    units = torch.randint(different, (n, width), generator=seeded(seed + 1))
+    mixed = torch.where(torch.rand(n, generator=seeded(seed)) < 0.9, torch.ones(n).double(), share)
+    found = as_hits(torch.full((n,), share, dtype=torch.float64), torch.ones(n), mixed)
+    same, ones, between = bootstrap(found, [1, 2, 3], units=units, resamples=50, level=0.99).values()
+    assert (same.low, same.high) == (share, share)
+    assert ones == (1, 1, 1)
+    assert found[:, 2].min() <= between.low <= between.high <= 1
+
+
+def test_a_resample_that_holds_no_query_is_drawn_again():
+    found = torch.tensor([[1.0], [0.0]]).double()
+    units = torch.tensor([[0, 1, 2], [3, 4, 5]])  # 6 of 6 units in half of a percent of resamples, 3 of 6 in some
+    low_high = bootstrap(found, [1], units=units, resamples=200, level=0.9)[1][1:]
+    assert low_high == (0, 1)
+    with pytest.raises(ValueError, match="units must be shared by more queries"):
+        bootstrap(found[:1], [1], units=torch.arange(12)[None], resamples=5, level=0.9)
+
+
 # -- retrieval: errors
 
 GOOD = normal(0, 3, 2)
@@ -272,6 +411,11 @@ GOOD = normal(0, 3, 2)
         ({"targets": torch.zeros(2, dtype=torch.int64)}, ValueError, r"targets must have shape \(3,\)"),
         ({"targets": torch.tensor([0, 1, 3])}, ValueError, "targets must be rows of zb, 0 to 2, got 0 to 3"),
         ({"targets": torch.tensor([0, -1, 2])}, ValueError, "targets must be rows of zb, 0 to 2, got -1 to 2"),
+        ({"units": [0, 1, 2]}, TypeError, "units must be an int64 tensor, got list"),
+        ({"units": torch.zeros(3)}, TypeError, "units must be an int64 tensor, got torch.float32"),
+        ({"units": torch.arange(4)}, ValueError, r"units must have shape \(3,\) or \(3, U\), got \(4,\)"),
+        ({"units": torch.zeros(3, 0).long()}, ValueError, r"units must have shape .*, got \(3, 0\)"),
+        ({"units": torch.zeros(3, 1, 1).long()}, ValueError, r"units must have shape .*, got \(3, 1, 1\)"),
         ({"resamples": 0}, ValueError, "resamples must be at least 1"),
         ({"resamples": 10.0}, TypeError, "resamples must be a whole number"),
         ({"level": 0}, ValueError, "level must lie between 0 and 1, got 0"),

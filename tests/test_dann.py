@@ -16,11 +16,13 @@ from xlib.dann import (
     DomainClassifier,
     FeatureExtractor,
     LabelPredictor,
+    class_confusion,
     dann_coeff,
     domain_loss,
     entropy,
     grad_reverse,
     information_maximisation,
+    multilinear_map,
     proxy_a_distance,
     soft_neighbourhood_density,
 )
@@ -256,6 +258,200 @@ def test_domain_loss_of_16_bits_is_computed_in_32():
 def test_domain_loss_names_what_is_wrong(source, target, error, message):
     with pytest.raises(error, match=f"^{message}"):
         domain_loss(source, target)
+
+
+# -- what CDAN's domain head sees
+
+
+@few
+@given(seeds, st.integers(1, 6), st.integers(1, 5), st.integers(1, 4), st.sampled_from(list(LAYOUTS)))
+def test_multilinear_map_is_each_feature_times_each_probability(seed, n, d, c, layout):
+    features, logits = normal(seed, n, d), 3 * normal(seed + 1, n, c)
+    found = multilinear_map(LAYOUTS[layout](features), LAYOUTS[layout](logits))
+    assert found.shape == (n, d * c)
+    assert_close(found, torch.einsum("nd,nc->ndc", features, logits.softmax(dim=1)).reshape(n, d * c))
+    assert_close(found.view(n, d, c).sum(dim=2), features)
+    by_hand = [
+        [f * q for f in row for q in softmax(of)] for row, of in zip(features.tolist(), logits.tolist(), strict=True)
+    ]
+    assert_close(found, torch.tensor(by_hand, dtype=torch.float64))
+
+
+def test_multilinear_map_sends_gradients_to_the_features_alone():
+    features, logits = normal(0, 4, 3).requires_grad_(), normal(1, 4, 5).requires_grad_()
+    upstream = normal(2, 4, 15)
+    (multilinear_map(features, logits) * upstream).sum().backward()
+    assert logits.grad is None
+    expected = torch.einsum("ndc,nc->nd", upstream.view(4, 3, 5), logits.detach().softmax(dim=1))
+    assert_close(features.grad, expected)
+    assert not multilinear_map(features.detach(), logits).requires_grad
+
+
+def test_a_head_on_the_multilinear_map_can_tell_what_one_on_the_features_cannot():
+    """Class 0 stands left in the source and right in the target, class 1 the other way round: no line parts the
+    domains by the features, and one does class by class, where the predictions are sure; where blind, none again."""
+    right = torch.tensor([0, 1]).repeat(20)
+    sign = 1 - 2.0 * right.double()
+    x = torch.cat([-sign, sign])[:, None] + 0.1 * normal(0, 80, 1)
+    domain, sure = torch.arange(2).repeat_interleave(40), 20 * F.one_hot(right.repeat(2), 2).double()
+
+    def errors(rows):
+        rows = torch.cat([rows, torch.ones(80, 1, dtype=torch.float64)], dim=1)
+        line = torch.linalg.lstsq(rows, 2.0 * domain[:, None].double() - 1).solution
+        return ((rows @ line)[:, 0] > 0).long().ne(domain).double().mean().item()
+
+    assert errors(multilinear_map(x, sure)) == 0
+    assert errors(x) > 0.2
+    assert errors(multilinear_map(x, 0 * sure)) > 0.2
+
+
+def test_multilinear_map_of_16_bits_takes_its_probabilities_in_32():
+    features, logits = normal(0, 8, 3, dtype=torch.float16), 40 * normal(1, 8, 5, dtype=torch.float16)
+    found = multilinear_map(features, logits)
+    assert found.dtype == torch.float16
+    p = logits.float().softmax(dim=1).half()
+    assert torch.equal(found, (features[:, :, None] * p[:, None, :]).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("features", "logits", "error", "message"),
+    [
+        (torch.zeros(3), torch.zeros(3, 2), ValueError, "features must be non-empty with shape"),
+        (torch.zeros(3, 2), torch.zeros(4, 2), ValueError, "logits must have features's rows"),
+        (torch.zeros(3, 2), torch.zeros(3, 0), ValueError, "logits must be non-empty"),
+        (torch.zeros(3, 2), torch.zeros(3, 2).double(), TypeError, "logits must have features's dtype"),
+        (torch.zeros(3, 2).long(), torch.zeros(3, 2), TypeError, "features must hold floating-point"),
+        (torch.full((3, 2), math.inf), torch.zeros(3, 2), ValueError, "features must be finite"),
+        (torch.zeros(3, 2), torch.full((3, 2), math.nan), ValueError, "logits must be finite"),
+    ],
+)
+def test_multilinear_map_names_what_is_wrong(features, logits, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        multilinear_map(features, logits)
+
+
+# -- minimum class confusion
+
+
+def reference_confusion(logits, temperature):
+    """Jin et al. 2020, equation by equation, in loops over floats."""
+    rows = [softmax([z / temperature for z in row]) for row in logits.tolist()]  # eq. 3
+    batch, classes = len(rows), len(rows[0])
+    surprise = [1 + math.exp(-plain_entropy(row)) for row in rows]
+    weight = [batch * s / math.fsum(surprise) for s in surprise]  # eq. 5
+    confusion = [
+        [math.fsum(rows[i][j] * weight[i] * rows[i][k] for i in range(batch)) for k in range(classes)]
+        for j in range(classes)
+    ]  # eq. 4 and 6
+    by_row = [[confusion[j][k] / math.fsum(confusion[j]) for k in range(classes)] for j in range(classes)]
+    return math.fsum(by_row[j][k] for j in range(classes) for k in range(classes) if k != j) / classes  # eq. 7
+
+
+@few
+@given(
+    seeds,
+    st.integers(1, 12),
+    st.integers(1, 5),
+    st.sampled_from([0.1, 1, 10]),
+    st.sampled_from([0.5, 1.0, 2.5]),
+    st.sampled_from(list(LAYOUTS)),
+)
+def test_class_confusion_is_what_the_papers_equations_say(seed, n, c, size, temperature, layout):
+    logits = size * normal(seed, n, c)
+    found = class_confusion(LAYOUTS[layout](logits), temperature=temperature).item()
+    assert found == pytest.approx(reference_confusion(logits, temperature), abs=1e-12)
+    assert -1e-12 <= found <= 1 - 1 / c + 1e-12  # the diagonal of a stochastic matrix similar to a positive one
+    assert class_confusion(logits).item() == pytest.approx(reference_confusion(logits, 2.5), abs=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 4, 10])
+def test_class_confusion_of_blind_of_sure_and_of_collapsed_predictions(classes):
+    sure = 300 * torch.eye(classes).repeat(4, 1)
+    collapsed = sure[:1].expand(4 * classes, -1)
+    blind = torch.zeros(4 * classes, classes)
+    assert class_confusion(blind).item() == pytest.approx(1 - 1 / classes)
+    assert class_confusion(sure).item() == pytest.approx(0, abs=1e-6)
+    # One name for everything, the best of all by `entropy`, costs as much as knowing nothing.
+    for size in (0.01, 0.1, 1.0):
+        assert class_confusion(size * collapsed).item() == pytest.approx(1 - 1 / classes, abs=1e-6)
+    assert entropy(collapsed) < 1e-6
+    half = sure[torch.arange(4 * classes) % (classes // 2)]  # sure, of half of the classes
+    assert class_confusion(half).item() == pytest.approx(1 / 2, abs=1e-6)
+    often = torch.cat([collapsed, sure])  # the first class five times as often as another: it does not matter
+    assert class_confusion(often).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_class_confusion_goes_down_where_it_is_minimised_and_uses_all_classes():
+    centres = torch.eye(3).repeat_interleave(20, dim=0)
+    logits = (centres + 0.3 * normal(0, 60, 3, dtype=torch.float32)).requires_grad_()
+    before = class_confusion(logits).item()
+    optimizer = torch.optim.Adam([logits], lr=0.2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        class_confusion(logits).backward()
+        optimizer.step()
+    after, right = class_confusion(logits).item(), (logits.argmax(dim=1) == centres.argmax(dim=1)).double().mean()
+    assert before > 0.5 > 0.1 > after
+    assert right > 0.9
+
+
+def test_class_confusion_has_a_right_gradient_and_its_weights_have_none():
+    logits = (2 * normal(0, 6, 3)).requires_grad_()
+    (found,) = torch.autograd.grad(class_confusion(logits), logits)
+    assert not torch.autograd.gradcheck(class_confusion, logits, raise_exception=False)  # they count as constants
+    p = (logits.detach() / 2.5).softmax(dim=1)
+    weight = 1 + torch.exp((p * p.log()).sum(dim=1))
+    weight = weight / weight.mean()
+
+    def held(logits):
+        p = (logits / 2.5).softmax(dim=1)
+        confusion = torch.einsum("ij,i,ik->jk", p, weight, p)
+        return 1 - (confusion.diagonal() / confusion.sum(dim=1)).mean()
+
+    assert_close(held(logits), class_confusion(logits))
+    assert torch.autograd.gradcheck(held, logits)
+    assert_close(found, torch.autograd.grad(held(logits), logits)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_class_confusion_of_16_bits_is_computed_in_32(dtype):
+    logits = (4 * normal(0, 64, 10)).to(dtype).requires_grad_()
+    loss = class_confusion(logits)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(reference_confusion(logits.double().detach(), 2.5), rel=1e-5)
+    loss.backward()
+    assert (logits.grad.dtype, logits.grad.isfinite().all()) == (dtype, True)
+    large = torch.full((4, 2), 6e4).to(dtype)  # which a temperature of 1/2 takes beyond the range of float16
+    assert class_confusion(large, temperature=0.5).item() == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_a_class_that_is_never_predicted_makes_no_nan(dtype):
+    """Its probability is 0 in float32, in each row, and so is its row of the confusion."""
+    logits = torch.zeros(6, 4, dtype=dtype)
+    logits[:, 3] = -6e4
+    logits[torch.arange(6), torch.arange(6) % 3] = 6e4
+    logits.requires_grad_()
+    loss = class_confusion(logits)
+    loss.backward()
+    assert loss.item() == pytest.approx(1 / 4)  # none of it lies on the diagonal: it counts as confused
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("logits", "options", "error", "message"),
+    [
+        (torch.zeros(3), {}, ValueError, "logits must be non-empty with shape"),
+        (torch.zeros(0, 3), {}, ValueError, "logits must be non-empty"),
+        (torch.zeros(3, 2).long(), {}, TypeError, "logits must hold floating-point"),
+        (torch.full((3, 2), math.nan), {}, ValueError, "logits must be finite"),
+        (torch.zeros(3, 2), {"temperature": 0}, ValueError, "temperature must be above 0"),
+        (torch.zeros(3, 2), {"temperature": "1"}, TypeError, "temperature must be a number"),
+    ],
+)
+def test_class_confusion_names_what_is_wrong(logits, options, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        class_confusion(logits, **options)
 
 
 # -- the probe

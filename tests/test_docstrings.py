@@ -284,7 +284,9 @@ def test_coral_is_mmd_of_a_quadratic_kernel():
 
 
 # -- of xlib.dann
-# Elsewhere, in test_dann.py: domain_loss is cross_entropy where N = M, test_domain_loss_is_balanced_cross_entropy.
+# Elsewhere, in test_dann.py: domain_loss is cross_entropy where N = M, test_domain_loss_is_balanced_cross_entropy;
+# multilinear_map, test_multilinear_map_is_each_feature_times_each_probability; class_confusion,
+# test_class_confusion_of_blind_of_sure_and_of_collapsed_predictions.
 
 
 def test_reversal_twice_is_the_identity_and_with_0_nothing_passes():

@@ -190,7 +190,7 @@ def test_what_the_prose_says_holds_in_every_stored_run():
     stored = report.stored("02_infonce")
     names = ("InfoNCE, τ learned", "positives only", "positives only, not normalised")
     for good, dead, endless in zip(*(stored[name] for name in names), strict=True):
-        assert good["picture→caption"] > 0.9 > 0.7 > dead["picture→caption"] > 10 * endless["picture→caption"]
+        assert good["picture→caption"] > 0.84 > 0.33 > dead["picture→caption"] > 10 * endless["picture→caption"]
         assert abs(good["of wrong pairs"]) < 0.05 < 0.99 < dead["of wrong pairs"] < dead["cosine of pairs"]
-        assert good["1% noise"] > 0.9 > 0.15 > dead["1% noise"]
+        assert good["1% noise"] > 0.84 > 0.08 > dead["1% noise"]
         assert endless["last loss"] < -1e6

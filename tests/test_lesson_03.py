@@ -1,14 +1,17 @@
-"""Lesson 03's section on pretrained models, which asks for a GPU or a wish: its cells run here, on tiny models."""
+"""Lesson 03 measures what it says, on the scans that it says. Its section on pretrained models asks for a GPU or a
+wish: its cells run here, on tiny models."""
 
 import json
 
 import pytest
+import results
 import torch
 from lessons import NOTEBOOKS
 from test_pretrained import bert_files, clip_files, resnet_weights, server, squares  # noqa: F401
 
 from xlib import space
-from xlib.data import emoji, numbers
+from xlib.course import report
+from xlib.data import digits, emoji, numbers
 from xlib.experiments.numbers import VOCABULARY, train_numbers
 from xlib.online import full, pretrained
 from xlib.retrieval import retrieval
@@ -20,6 +23,96 @@ CELLS = {
 }
 SECTION = ("pretrained-load", "pretrained-emoji", "pretrained-explorer", "captions-run", "fine-tune")
 
+
+# -- sections 4 and 7: held-out pictures, and whose scans they are made of
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """What the lesson's cells leave behind when a model of five steps is measured on all held-out pictures."""
+    names = {}
+    exec(CELLS["set-up"].split("\n\n", 2)[2].split("\nwidth, emoji_batch")[0], names)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLIB_BUDGET", "cpu")
+        model, _ = train_numbers(steps=5)
+        names |= {
+            "device": torch.device("cpu"),
+            "model": model,
+            "pictures": numbers.load("train"),
+            "test_pictures": numbers.load("test"),
+            "plain": VOCABULARY([numbers.caption(number) for number in numbers.NUMBERS]),
+        }
+        patch.setattr(names["report"], "show", lambda figure, alt: None)
+        for name in ("measure-run", "baselines", "mistakes"):
+            exec(CELLS[name], names)
+    return names
+
+
+def test_the_lesson_measures_what_make_results_measures(measured):
+    again = results.one_numbers_run(0, steps=5)
+    assert {name: round(score.value, 4) for name, score in measured["reached"].items()} == again
+    assert again["seen"] > 1 / 90
+
+
+def test_its_pictures_are_made_of_the_scans_that_it_resamples(measured):
+    glyphs = numbers.load("test").glyphs
+    for name, images in measured["held_out"].items():
+        scans, asked = measured["made_of"][name], measured["queries"][name]
+        assert torch.equal(images[:, 0], glyphs[scans].transpose(1, 2).flatten(2))
+        assert torch.equal(scans // 100, torch.stack([asked // 10, asked % 10], dim=1))  # 100 scans of each digit
+        assert scans.flatten().bincount(minlength=1000).max() <= 4
+        hit = measured["found"]["CLIP"][name]
+        za = torch.nn.functional.normalize(measured["model"]["image"](images), dim=1)
+        zb = torch.nn.functional.normalize(measured["model"]["text"](measured["plain"]), dim=1)
+        assert measured["reached"][name] == retrieval(za, zb, k=(1,), targets=asked - 10, units=scans)[1]
+        gain = measured["above_told"][name]
+        told = measured["found"]["told where the digits are"][name]
+        assert gain.value == pytest.approx((hit - told).mean().item())
+        assert -1 <= gain.low <= gain.value <= gain.high < 0
+
+
+def test_all_baselines_but_chance_are_of_the_same_pictures(measured):
+    shapes = {name: (len(asked), 1) for name, asked in measured["queries"].items()}
+    for by_name in measured["found"].values():
+        assert {name: tuple(hit.shape) for name, hit in by_name.items()} == shapes
+    assert measured["scores"]["nearest training picture"]["unseen"].value == 0
+    assert measured["scores"]["told where the digits are"]["seen"].value > 0.7
+
+
+def test_the_scans_of_its_mistakes_are_counted_as_one_would_by_hand(measured):
+    guilty, times, bad = set(), {}, {}
+    for asked, answer, scans in zip(*(measured[name].tolist() for name in ("asked", "answers", "used")), strict=True):
+        pairs = zip(divmod(asked, 10), divmod(answer, 10), scans, strict=True)
+        for right, said, scan in pairs:
+            times[scan] = times.get(scan, 0) + 1
+            if right != said:
+                guilty.add(scan)
+                bad[scan] = bad.get(scan, 0) + 1
+    assert measured["guilty"] == len(guilty)
+    assert measured["again"].item() == pytest.approx(sum(bad.values()) / sum(times[scan] for scan in guilty))
+    assert measured["worst"].item() == pytest.approx(sum(sorted(bad.values())[-20:]) / sum(bad.values()))
+    assert len(measured["wrong"]) == (measured["asked"] != measured["answers"]).sum()
+
+
+def test_the_tokenizer_cuts_a_caption_in_two_as_the_lesson_says():
+    whole, apart = VOCABULARY(["forty-two"]), VOCABULARY(["forty two"])
+    assert torch.equal(whole, apart)
+    assert (whole != 0).sum() == 2
+
+
+def test_no_scan_of_a_test_picture_is_trained_on():
+    train, test = (digits.load(split)[0].flatten(1).unique(dim=0) for split in digits.SPLITS)
+    both = torch.cat([train, test]).unique(dim=0)
+    assert len(both) == len(train) + len(test)
+
+
+def test_what_the_prose_says_of_five_runs_holds_in_the_stored_ones():
+    runs = report.stored("03_clip")["numbers"]
+    assert all(run["seen"] > 0.92 and run["unseen"] > 0.9 for run in runs)  # more than nine times in ten
+    assert all(run["seen"] > run["unseen"] for run in runs)  # a little less often
+
+
+# -- section 12: pretrained models
 
 STYLES = ("openmoji", "twemoji")
 

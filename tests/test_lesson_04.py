@@ -1,15 +1,18 @@
 """What lesson 04 defines in front of the learner is held against xlib and against libraries."""
 
+import ast
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from lessons import lesson
+from lessons import MAGIC, NOTEBOOKS, lesson
 from scipy import integrate, stats
 from sklearn.metrics.pairwise import rbf_kernel
 
 from xlib import mmd
+from xlib.experiments.digits import halves
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +152,80 @@ def test_what_is_kept_for_backward_grows_with_the_big_tensor(shown):
     assert gradient.shape == x.shape
     assert 32 * 32 * 100 * 4 / 1e6 < megabytes < 1.5 * 32 * 32 * 100 * 4 / 1e6
     assert shown["kept_for_backward"](lambda a, b: mmd.mmd2(a, b, bandwidths=9.0), x, y)[0] < megabytes / 5
+
+
+# -- section 7
+
+
+@pytest.fixture
+def section():
+    """Functions of section 7 over features made here: 100 scans, two numbers each, in which digits differ."""
+    digit = torch.arange(10).repeat(10)
+    features = {0.0: drawn(100, 2) + 3 * digit[:, None], 1.0: drawn(100, 2, seed=1) + 3 * digit[:, None]}
+    features[1.0][digit == 4] += 100
+    scope = {"torch": torch, "mmd": mmd, "halves": halves, "digit": digit, "STRENGTH": 1.0, "device": "cpu"}
+    scope |= {"score": lambda model, strength: (0.5, features[strength]), "clean": features[0.0], "width": 3.0}
+    scope["these"], scope["those"] = halves(digit)
+    found = lesson("04_mmd")
+    for name in ("distance", "digit_distances", "p_of_halves"):
+        exec(found.source(name), scope)
+    return scope
+
+
+def test_distances_of_digits_are_mmd2_of_their_rows_with_one_ladder(section):
+    apart = section["digit_distances"](None)
+    x, y = (section["score"](None, s)[1][section[half]] for s, half in ((0.0, "these"), (1.0, "those")))
+    sigma = mmd.median_bandwidth(x, y)
+    of_x, of_y = (section["digit"][section[half]] for half in ("these", "those"))
+    for i, j in ((0, 0), (4, 4), (2, 7)):
+        expected = mmd.mmd2(x[of_x == i], y[of_y == j], bandwidths=[sigma * step for step in mmd.LADDER])
+        assert apart[i, j].item() == pytest.approx(expected.item(), abs=1e-5)
+    assert apart[4, 4] > apart.diag().median() + 0.2  # the digit that was moved away
+    assert (apart.argmin(dim=0) == torch.arange(10)).sum() >= 8
+
+
+def test_the_distance_is_a_test_within_digits_of_different_scans(section):
+    assert not set(section["these"].tolist()) & set(section["those"].tolist())
+    of_x, of_y = (section["digit"][section[half]] for half in ("these", "those"))
+    assert torch.equal(of_x, of_y)
+    assert section["distance"](None, 1.0).p_value == 1 / 200
+    x, y = (section["score"](None, s)[1][section[half]] for s, half in ((0.0, "these"), (1.0, "those")))
+    draws = torch.Generator().manual_seed(0)
+    expected = mmd.permutation_test(x, y, groups=(of_x, of_y), permutations=199, generator=draws)
+    assert torch.equal(section["distance"](None, 1.0).null, expected.null)
+
+
+def test_the_trap_compares_halves_that_were_drawn_as_it_says(section, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch, "randperm", lambda n, generator: drawn(n, seed=len(seen)).argsort())
+    section["digit"] = torch.arange(10).repeat(40)
+    section["clean"] = features = torch.arange(400.0)[:, None]
+
+    def keep(x, y, *, groups, **options):
+        seen.append((x, y, groups))
+        return mmd.PermutationTest(None, 0.5, None)
+
+    monkeypatch.setattr(mmd, "permutation_test", keep)
+    for balanced, within in ((True, True), (True, False), (False, False)):
+        section["draws"] = None
+        section["p_of_halves"](features, balanced=balanced, within=within)
+        x, y, groups = seen[-1]
+        assert len(x) == len(y) == 150
+        assert not set(x.flatten().tolist()) & set(y.flatten().tolist())  # no scan is in both
+        of_x, of_y = (sample.flatten().long() % 10 for sample in (x, y))
+        uneven = (of_x.bincount() - of_y.bincount()).abs().max()
+        assert uneven <= 1 if balanced else uneven > 1
+        assert (groups is not None) == within
+        if within:
+            assert torch.equal(groups[0], of_x)
+            assert torch.equal(groups[1], of_y)
+
+
+def test_after_the_trap_no_test_deals_out_at_random():
+    stored = json.loads((NOTEBOOKS / "04_mmd.ipynb").read_text("utf-8"))["cells"]
+    ids = [cell["id"] for cell in stored]
+    section = stored[ids.index("trap-after") : ids.index("wrong")]
+    code = "\n".join(MAGIC.sub("pass", "".join(c["source"])) for c in section if c["cell_type"] == "code")
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    tests = [call for call in calls if getattr(call.func, "attr", "") == "permutation_test"]
+    assert [[k.arg for k in call.keywords if k.arg == "groups"] for call in tests] == [["groups"]]

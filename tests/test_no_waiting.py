@@ -130,6 +130,8 @@ LOSSES = {
     "domain_loss": lambda a, b: dann.domain_loss(a[:, :2], b[:3, :2]),
     "grad_reverse": lambda a, b: (dann.grad_reverse(a, 0.3) * b).sum(),
     "grad_reverse, a tensor": lambda a, b: (dann.grad_reverse(a, a.new_ones(1) / 3) * b).sum(),
+    "multilinear_map": lambda a, b: (dann.multilinear_map(a, b[:, :3]) ** 2).sum(),
+    "class_confusion": lambda a, b: dann.class_confusion(a) + dann.class_confusion(b[:5], temperature=1.0),
     "entropy": lambda a, b: dann.entropy(a) + dann.entropy(b),
     "information_maximisation": lambda a, b: dann.information_maximisation(a + b),
     "soft_neighbourhood_density": lambda a, b: dann.soft_neighbourhood_density(a + b, temperature=0.3),

@@ -8,24 +8,45 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_digits import SEEDS, SPLITS, pixel_numbers, seeded, stripes_of_pixel_numbers
 
 from xlib.data import digits, numbers
 
 LISTS = st.lists(st.integers(10, 99), min_size=1, max_size=40)
+SPLITS = st.sampled_from(digits.SPLITS)
+COLLECTIONS = st.sampled_from(digits.COLLECTIONS)
+SEEDS = st.integers(0, 2**32)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
 
 
 @cache
-def tables(split="train", strength=0.0):
-    return numbers.load(split, strength=strength)
+def tables(split="train", strength=0.0, collection="mnist"):
+    return numbers.load(split, strength=strength, collection=collection)
 
 
 @cache
-def scans_by_digit(split):
+def scans_by_digit(split, collection="mnist"):
     """Computed without the tables: for every digit its scans at 16×16, as a set of bytes."""
-    scans, labels = digits.load(split)
-    large = torch.nn.functional.interpolate(scans, scale_factor=2, mode="bicubic").clamp(0, 1)[:, 0]
-    return [{scan.numpy().tobytes() for scan in large[labels == digit]} for digit in range(10)]
+    scans, labels = digits.load(split, collection=collection)
+    small = torch.nn.functional.interpolate(scans, (16, 16), mode="bicubic", antialias=True).clamp(0, 1)[:, 0]
+    return [{scan.numpy().tobytes() for scan in small[labels == digit]} for digit in range(10)]
+
+
+@cache
+def photos_of_pixel_numbers(split):
+    """As many photographs of this size as `split` has; their colours count pixels, 0, 1, 2, ... in base 256, and on
+    from one split to the other."""
+    count = {name: len(digits.photographs(name)) for name in digits.SPLITS}
+    number = torch.arange(sum(count.values()) * 300 * 450).view(-1, 300, 450)
+    number = number[: count["train"]] if split == "train" else number[count["train"] :]
+    return torch.stack((number >> 16, number >> 8 & 255, number & 255), dim=1).float() / 255
+
+
+def pixel_numbers(images):
+    red, green, blue = (images * 255).round().long().unbind(-3)
+    return (red << 16) + (green << 8) + blue
 
 
 def halves(images):
@@ -125,25 +146,91 @@ def test_draw_gives_pictures_in_range_and_repeats(what, split, strength, seed):
     assert tables(split, strength).draw(what, generator=seeded(seed)).any()
 
 
-@given(LISTS, SPLITS, SEEDS)
-def test_each_half_is_a_scan_of_its_digit_from_its_split(what, split, seed):
-    images = tables(split).draw(torch.tensor(what), generator=seeded(seed))
-    scans = scans_by_digit(split)
+@given(LISTS, SPLITS, COLLECTIONS, SEEDS)
+def test_each_half_is_a_scan_of_its_digit_from_its_split(what, split, collection, seed):
+    images = tables(split, collection=collection).draw(torch.tensor(what), generator=seeded(seed))
+    scans = scans_by_digit(split, collection)
     for number, (left, right) in zip(what, halves(images), strict=True):
         assert left in scans[number // 10]
         assert right in scans[number % 10]
     assert torch.equal(images, images[:, :1].expand(-1, 3, -1, -1))
 
 
-def test_every_scan_is_used_and_none_of_the_other_split():
-    what = torch.tensor(numbers.NUMBERS).repeat(200)
-    drawn = {
-        split: {half for pair in halves(tables(split).draw(what, generator=seeded(0))) for half in pair}
-        for split in digits.SPLITS
-    }
-    assert drawn["train"] == set.union(*scans_by_digit("train"))
-    assert drawn["test"] == set.union(*scans_by_digit("test"))
+@pytest.mark.parametrize("collection", digits.COLLECTIONS)
+def test_every_scan_is_used_and_none_of_the_other_split(collection):
+    what = torch.tensor(numbers.NUMBERS).repeat(400)
+    drawn = {}
+    for split in digits.SPLITS:
+        images = tables(split, collection=collection).draw(what, generator=seeded(0))
+        drawn[split] = {half for pair in halves(images) for half in pair}
+        assert drawn[split] == set.union(*scans_by_digit(split, collection))
     assert not drawn["train"] & drawn["test"]
+
+
+def test_numbers_are_written_by_mnist_unless_uci_is_asked_for():
+    by_default = numbers.load("test")
+    assert torch.equal(by_default.glyphs, tables("test", collection="mnist").glyphs)
+    assert {len(tables(split).glyphs) for split in digits.SPLITS} == {4000, 1000}
+    assert {len(tables(split, collection="uci").glyphs) for split in digits.SPLITS} == {1411, 386}
+    for collection in digits.COLLECTIONS:  # a digit fills the same part of the picture
+        ink = tables("train", collection=collection).glyphs.mean(dim=0)
+        assert ink[[0, 1, -2, -1]].mean() < 0.02 < 0.2 < ink[4:12, 4:12].mean()
+
+
+# Pictures whose scans are dealt out
+
+
+@given(LISTS, SPLITS, COLLECTIONS, st.sampled_from([0.0, 0.6]), SEEDS)
+def test_deal_says_which_scans_it_used(what, split, collection, strength, seed):
+    data = tables(split, strength, collection)
+    images, scans = data.deal(torch.tensor(what), generator=seeded(seed))
+    assert scans.shape == (len(what), 2)
+    assert scans.dtype == torch.int64
+    assert images.shape == (len(what), 3, 16, 32)
+    grey = replace(data, photos=None).deal(torch.tensor(what), generator=seeded(seed))
+    assert torch.equal(grey[1], scans)
+    assert torch.equal(grey[0][:, 0], data.glyphs[scans].transpose(1, 2).flatten(2))
+    known = scans_by_digit(split, collection)
+    for number, (left, right) in zip(what, halves(grey[0]), strict=True):
+        assert left in known[number // 10]
+        assert right in known[number % 10]
+    if not strength:
+        assert torch.equal(images, grey[0])
+    again, same = data.deal(torch.tensor(what), generator=seeded(seed))
+    assert torch.equal(images, again)
+    assert torch.equal(scans, same)
+
+
+@given(LISTS, SPLITS, COLLECTIONS, st.integers(1, 30), SEEDS)
+def test_deal_uses_a_digits_scans_equally_often(what, split, collection, copies, seed):
+    data, what = tables(split, collection=collection), torch.tensor(what).repeat(copies)
+    used = data.deal(what, generator=seeded(seed))[1].flatten().bincount(minlength=len(data.glyphs))
+    for digit in range(10):
+        places = data.spans[:, :, 0] == data.spans[:, :, 0].sort().values.unique()[digit]
+        first, count = data.spans[places][0].tolist()
+        own = used[first : first + count]
+        asked = ((what // 10 == digit).sum() + (what % 10 == digit).sum()).item()
+        assert own.sum() == asked
+        assert own.max() - own.min() <= 1
+
+
+def test_deal_shuffles_in_every_round():
+    """The same pairs of scans do not come back, and no scan stands always in the same place."""
+    data = tables("test")
+    _, scans = data.deal(torch.full((500,), 88), generator=seeded(0))
+    assert len(scans.unique(dim=0)) > 480  # of 500, though each of 100 scans was used ten times
+    assert len(scans[:50].unique()) == 100  # the first round
+    assert not torch.equal(scans[:50].flatten(), scans[50:100].flatten())
+    assert (scans[:50].flatten().diff() != 1).any()
+    assert not torch.equal(scans, data.deal(torch.full((500,), 88), generator=seeded(1))[1])
+
+
+def test_the_held_out_pictures_of_lesson_03_use_each_of_1000_scans_a_few_times():
+    for asked, each, most in ((numbers.SEEN, 20, 4), (numbers.UNSEEN, 100, 3)):
+        what = torch.tensor(asked).repeat_interleave(each)
+        used = tables("test").deal(what, generator=seeded(2))[1].flatten().bincount()
+        assert len(used) == 1000
+        assert 1 <= used.min() <= used.max() <= most
 
 
 def test_the_two_halves_are_drawn_independently():
@@ -179,14 +266,17 @@ def test_more_strength_is_further_from_clean(split, seed):
 
 @pytest.mark.parametrize("split", digits.SPLITS)
 def test_the_picture_is_on_one_patch_of_its_own_splits_photographs(split):
-    data = replace(tables(split, 1.0), stripes=stripes_of_pixel_numbers(split))
+    data = replace(tables(split, 1.0), photos=photos_of_pixel_numbers(split))
     data = replace(data, glyphs=torch.zeros_like(data.glyphs))
-    drawn = pixel_numbers(data.draw(torch.full((300,), 42), generator=seeded(0)))
-    expected = drawn[:, :1, :1] + 640 * torch.arange(16)[:, None] + torch.arange(32)
-    assert torch.equal(drawn, expected)
-    other = stripes_of_pixel_numbers("train" if split == "test" else "test")
-    assert not torch.isin(drawn, pixel_numbers(other)).any()
-    assert torch.equal(tables(split, 1.0).stripes, digits.photo_stripes(split))
+    for way in (data.draw, lambda *args, **options: data.deal(*args, **options)[0]):
+        drawn = pixel_numbers(way(torch.full((300,), 42), generator=seeded(0)))
+        expected = drawn[:, :1, :1] + 450 * torch.arange(16)[:, None] + torch.arange(32)
+        assert torch.equal(drawn, expected)
+        assert len((drawn[:, 0, 0] // (300 * 450)).unique()) == len(data.photos)  # every photograph
+        other = photos_of_pixel_numbers("train" if split == "test" else "test")
+        assert not torch.isin(drawn, pixel_numbers(other)).any()
+    assert torch.equal(tables(split, 1.0).photos, digits.photographs(split))
+    assert torch.equal(tables(split, 0.5).photos, 0.5 * digits.photographs(split))
 
 
 def test_draw_takes_one_number_and_any_memory_layout():
@@ -199,9 +289,25 @@ def test_draw_takes_one_number_and_any_memory_layout():
 def test_to_moves_every_table():
     for strength in (0.0, 0.5):
         moved = tables("train", strength).to("meta")
-        held = [moved.glyphs, moved.spans] + [moved.stripes] * (strength > 0)
+        held = [moved.glyphs, moved.spans] + [moved.photos] * (strength > 0)
         assert {t.device.type for t in held} == {"meta"}
-    assert moved.stripes.shape == tables("train", 0.5).stripes.shape
+    assert moved.photos.shape == tables("train", 0.5).photos.shape
+
+
+# What lesson 06 still draws
+
+
+@pytest.mark.parametrize("split", digits.SPLITS)
+def test_load_before_gives_what_load_gave_before_mnist(split):
+    scans, labels = digits.uci_scans(split)
+    large = torch.nn.functional.interpolate(scans, scale_factor=2, mode="bicubic").clamp(0, 1)[:, 0]
+    before = numbers.load_before(split, strength=0.6)
+    assert torch.equal(before.glyphs, large[labels.argsort(stable=True)])
+    assert torch.equal(before.photos, digits.photo_stripes(split) * 0.6)
+    assert torch.equal(before.spans, tables(split, collection="uci").spans)
+    assert numbers.load_before(split).photos is None
+    with pytest.raises(ValueError, match="strength must be"):
+        numbers.load_before(split, strength=2)
 
 
 @pytest.mark.parametrize(
@@ -219,21 +325,24 @@ def test_to_moves_every_table():
     ],
 )
 def test_bad_numbers_are_named(what, error, message):
-    with pytest.raises(error, match=message):
-        tables().draw(what, generator=seeded(0))
+    for way in (tables().draw, tables().deal):
+        with pytest.raises(error, match=message):
+            way(what, generator=seeded(0))
 
 
 def test_a_bad_generator_is_named():
-    with pytest.raises(TypeError, match=r"generator must be a torch.Generator, got int"):
-        tables().draw(torch.tensor([42]), generator=0)
-    with pytest.raises(ValueError, match=r"generator must be on meta, .* got one on cpu"):
-        tables().to("meta").draw(torch.tensor([42], device="meta"), generator=seeded(0))
+    for way in ("draw", "deal"):
+        with pytest.raises(TypeError, match=r"generator must be a torch.Generator, got int"):
+            getattr(tables(), way)(torch.tensor([42]), generator=0)
+        with pytest.raises(ValueError, match=r"generator must be on meta, .* got one on cpu"):
+            getattr(tables().to("meta"), way)(torch.tensor([42], device="meta"), generator=seeded(0))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"split": "valid"}, "split must be one of 'train', 'test', got 'valid'"),
+        ({"collection": "usps"}, "collection must be one of 'mnist', 'uci', got 'usps'"),
         ({"strength": 1.5}, "strength must be a number from 0 .*, got 1.5"),
         ({"strength": -1}, "strength must be a number from 0 .*, got -1"),
     ],

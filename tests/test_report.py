@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlib.course import seeds
+from xlib.course import report, seeds
 from xlib.course.report import ClaimFailed, claim, interval
 from xlib.course.seeds import run_seeds
 
@@ -127,6 +127,32 @@ def test_interval_is_a_95_percent_one_if_nothing_is_said_and_takes_tensors():
     assert interval(values) == interval(values, level=0.95) == interval(torch.tensor(values, dtype=torch.float64))
     assert interval([1, 2]) == pytest.approx((1.5, 1.5 - 12.7062 / 2, 1.5 + 12.7062 / 2), abs=1e-4)  # t(1) table
     assert all(type(part) is float for part in interval(values))
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_an_interval_is_cut_off_at_the_range_of_its_quantity(values):
+    mean, low, high = report.interval(values, within=(0, 1))
+    same, lower, higher = report.interval(values)
+    assert (mean, low, high) == (same, max(lower, 0), min(higher, 1))
+
+
+def test_a_value_outside_its_range_is_named():
+    with pytest.raises(ValueError, match=r"values must lie within \(0, 1\), got \[0.5, 1.5\]"):
+        report.interval([0.5, 1.5], within=(0, 1))
+
+
+def test_a_gain_is_the_interval_of_the_differences_run_by_run():
+    ours, theirs = [0.9, 0.5, 0.7], [0.8, 0.4, 0.6]  # .1 each, however much the runs differ
+    assert report.gain(ours, theirs) == pytest.approx((0.1, 0.1, 0.1))
+    assert report.gain(ours, [0.4, 0.8, 0.6])[1] < 0 < report.gain(ours, [0.4, 0.8, 0.6])[0]
+    assert report.gain(ours, theirs, level=0.5) == pytest.approx((0.1, 0.1, 0.1))
+    with pytest.raises(ValueError, match="one number a run, got 3 and 2"):
+        report.gain(ours, theirs[:2])
+
+
+def test_an_interval_is_written_with_three_digits_and_a_difference_with_its_sign():
+    assert report.written((0.75, 0.7, 0.8)) == "0.750 [0.700, 0.800]"
+    assert report.written((0.0, -0.0104, 0.2), sign=True) == "+0.000 [-0.010, +0.200]"
 
 
 def test_interval_covers_the_mean_as_often_as_it_says():

@@ -13,7 +13,7 @@ from torch import nn
 
 from xlib.contrastive import LogitScale
 from xlib.course import runtime, training
-from xlib.experiments.digits import train_digits
+from xlib.experiments.digits import METHODS, train_digits
 from xlib.experiments.emoji import train_emoji
 from xlib.experiments.numbers import adapt_numbers, numbers_batches, numbers_model, train_numbers
 
@@ -303,6 +303,49 @@ def test_a_resumed_cycle_is_the_unbroken_one(tmp_path):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("steps", [1, 7, 1000])
+def test_decaying_sgd_is_the_papers_rate_and_momentum_alone(steps):
+    """Against the formula, and against the update written out for one weight."""
+    weight = nn.Linear(1, 1, bias=False)
+    start = weight.weight.item()
+    optimizer, schedule = training.decaying_sgd(weight, steps=steps, rate=0.05)
+    assert isinstance(optimizer, torch.optim.SGD)
+    x, velocity, rates, expected = start, 0.0, [], []
+    for step in range(min(steps, 20)):
+        rates.append(optimizer.param_groups[0]["lr"])
+        expected.append(0.05 / (1 + 10 * step / steps) ** 0.75)
+        optimizer.zero_grad()
+        weight.weight.square().sum().backward()
+        optimizer.step()
+        schedule.step()
+        velocity = 0.9 * velocity + 2 * x
+        x -= expected[-1] * velocity
+    assert rates == pytest.approx(expected)
+    assert weight.weight.item() == pytest.approx(x, rel=1e-4, abs=1e-6)
+    for _ in range(steps - min(steps, 20)):
+        schedule.step()
+    assert schedule.get_last_lr() == pytest.approx([0.05 * 11**-0.75])
+
+
+def test_a_resumed_decay_is_the_unbroken_one(tmp_path):
+    def trained(last, steps=30, **options):
+        model, loss, generator = two_layers()
+        optimizer, schedule = training.decaying_sgd(model, steps=steps, rate=1e-3)
+        options |= {"generator": generator, "scheduler": schedule}
+        try:
+            return model, training.fit(model, until(last, loss), optimizer, steps=steps, **options)
+        except RuntimeError:
+            return model, None
+
+    whole, unbroken = trained(None)
+    _, broken = trained(14, every=7, checkpoint=tmp_path)
+    assert broken is None
+    second, resumed = trained(None, every=7, checkpoint=tmp_path)
+    assert resumed.history == unbroken.history
+    for a, b in zip(whole.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def until(last, loss):
     def broken(step):
         if step == last:
@@ -341,8 +384,7 @@ def emoji_features():
     "train",
     [
         lambda: train_numbers(steps=2),
-        lambda: train_digits(0.6, align="dann", information=0.1, steps=2),
-        lambda: train_digits(0.6, align="mmd", steps=2),
+        *(lambda align=align: train_digits(0.6, align=align, steps=2) for align in METHODS),
         lambda: adapt_numbers(
             numbers_model(0), numbers_batches(0.6), align=("dann", "mmd"), information=0.1, steps=2
         ),
@@ -393,8 +435,9 @@ def test_the_experiments_train_on_a_real_gpu(monkeypatch, capsys, compiled):
     assert all(p.is_cuda and p.dtype == torch.float32 for p in model.parameters())
     assert sum(found.curve()[-5:]) < 0.8 * sum(found.curve()[:5])
     assert "MB of GPU memory" in capsys.readouterr().out
-    _, found = train_digits(0.6, align="mmd", information=0.1, steps=20, device="cuda")
-    assert found.step == 20
+    for align in METHODS:
+        _, found = train_digits(0.6, align=align, augment="affine", steps=20, device="cuda")
+        assert found.step == 20
     start, batches = numbers_model(0).to("cuda"), numbers_batches(0.6, device="cuda")
     _, found = adapt_numbers(start, batches, align=("dann", "mmd"), information=0.1, guesses=1.0, steps=20)
     assert found.step == 20

@@ -179,6 +179,62 @@ def domain_loss(source_logits: Tensor, target_logits: Tensor) -> Tensor:
     return -(source[:, SOURCE].mean() + target[:, TARGET].mean()) / 2
 
 
+def multilinear_map(features: Tensor, logits: Tensor) -> Tensor:
+    """What CDAN shows its domain head in place of the features: each feature times the probability of each class.
+
+        h[i] = f[i] ⊗ softmax(logits[i]),    (d C,) numbers a row
+
+    So the head compares the domains class by class, where the predictions are sure of the class; where they are
+    blind, it sees the features alone, C times over. No gradient reaches the logits through it: or else the label head
+    could fool the domain head by being unsure.
+
+    Args: features (N, d) and logits (N, C), floating, same dtype and device. Returns: (N, d C), in their dtype.
+    Raises: TypeError or ValueError that names the argument.
+    Relations: the sum over the classes gives the features back; `einsum("nd,nc->ndc")`, flattened.
+    Source: Long et al. 2018 (NeurIPS, arXiv 1705.10667), eq. 4, without its weights by entropy.
+
+    Example:
+        >>> features, logits = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 0.0]])  # two classes, a blind guess
+        >>> multilinear_map(features, logits)
+        tensor([[0.50, 0.50, 1.00, 1.00]])
+    """
+    _validate.embeddings("features", features)
+    _validate.embeddings("logits", logits, like=features, like_name="features", same="rows")
+    p = _log_softmax(logits.detach()).exp().to(features.dtype)
+    return (features[:, :, None] * p[:, None, :]).flatten(1)
+
+
+def class_confusion(logits: Tensor, *, temperature: float = 2.5) -> Tensor:
+    """How much the predictions for target images waver between classes: 0 (never) to nearly 1. To be minimised.
+
+        C = Yᵀ diag(w) Y,    Y = softmax(logits / temperature),    w[i] ∝ 1 + exp(-H(Y[i])), of mean 1
+        the mean over classes j of the share of row j of C that lies off the diagonal
+
+    It aligns no domains. A class's row counts the same however often the class is predicted, so that giving
+    everything one name does not pay as it does with `entropy`. Sure rows weigh up to twice as much; weights get no
+    gradient.
+
+    Args: logits (N, C), floating, of unlabelled target images, N several times C; temperature above 0.
+    Returns: a scalar with a gradient; in float32 at least. Raises: TypeError or ValueError that names the argument.
+    Relations: blind guesses cost 1 - 1/C, sure ones that use every class 0.
+    Source: Jin et al. 2020 (ECCV, arXiv 1912.03699), eqs. 3 to 7; temperature 2.5 is theirs.
+
+    Example:
+        >>> blind, sure = torch.zeros(4, 4), 99 * torch.eye(4)
+        >>> class_confusion(blind).item(), class_confusion(sure).item()
+        (0.75, 0.00)
+    """
+    _validate.embeddings("logits", logits)
+    _validate.positive("temperature", temperature)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # first: in 16 bits a quotient may overflow
+    log_p = (logits / temperature).log_softmax(dim=1)
+    p = log_p.exp()
+    weight = 1 + torch.exp(-_entropy(log_p.detach()))  # (N,)
+    confusion = p.T @ (p * (weight / weight.mean())[:, None])  # (C, C)
+    own = confusion.diagonal() / confusion.sum(dim=1).clamp(min=torch.finfo(p.dtype).tiny)
+    return 1 - own.mean()
+
+
 def proxy_a_distance(x: Tensor, y: Tensor, *, seed: int = 0) -> float:
     """How well a fresh linear probe tells the rows of x from the rows of y: 0 (not at all) to 2 (without a mistake).
 

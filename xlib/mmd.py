@@ -153,7 +153,13 @@ class PermutationTest(NamedTuple):
 
 @torch.no_grad()
 def permutation_test(
-    x: Tensor, y: Tensor, *, bandwidths: Bandwidths = None, permutations: int = 999, generator: torch.Generator
+    x: Tensor,
+    y: Tensor,
+    *,
+    groups: tuple[Tensor, Tensor] | None = None,
+    bandwidths: Bandwidths = None,
+    permutations: int = 999,
+    generator: torch.Generator,
 ) -> PermutationTest:
     """How often would MMD² be as large as here if all rows came from one distribution?
 
@@ -164,28 +170,47 @@ def permutation_test(
     The given split is one of the possible ones, so it counts, and p is never 0: P(p <= α) <= α under the null, for
     any n and m. The mean of the unbiased statistic over all splits is exactly 0. Bandwidths must not depend on which
     row is x's: the default does not. One that was picked because it gave a small p makes the p-value wrong.
+
+    groups: were x and y made with so many rows of each digit, a random split is less balanced than the given one, and
+    p too large. With their groups the rows are dealt out within each: every split keeps how many of each x has. The
+    question is then whether, *within each group*, x and y come from one distribution.
     The kernel matrix is made once: O((n + m)² (d + permutations)) time, O((n + m) (d + permutations)) memory.
 
-    Args: x (n, d) and y (m, d), two rows of each at least; bandwidths as in `mmd2`; permutations at least 1.
+    Args: x (n, d) and y (m, d), two rows of each at least; groups (n,) and (m,), int64, the labels of their rows, one
+    at least in both; bandwidths as in `mmd2`; permutations at least 1.
     Returns: PermutationTest(statistic, p_value, null).
-    Relations: the statistic and each null value are unbiased `mmd2` of the rows as given and as dealt out.
-    Source: Gretton et al. 2012 (JMLR 13); the two ones in p: Phipson & Smyth 2010 (SAGMB 9, 39).
+    Raises: TypeError or ValueError, before any work, for a wrong argument.
+    Relations: the statistic and each null value are unbiased `mmd2` of the rows as given and as dealt out. One group
+    of all rows changes nothing, nor do other names for the groups.
+    Source: Gretton et al. 2012 (JMLR 13); the two ones in p: Phipson & Smyth 2010 (SAGMB 9, 39); groups, there called
+    blocks: Winkler et al. 2015 (NeuroImage 123).
 
     Example:
-        >>> x, draw = torch.arange(15.0)[:, None], torch.Generator().manual_seed(0)
-        >>> permutation_test(x, x + 100, generator=draw).p_value  # 1 / 1000: no other split comes near
-        0.001
+        >>> parity = torch.arange(16) % 2  # odd rows lie far from even ones, and y beside x
+        >>> x = torch.arange(8.0).repeat_interleave(2)[:, None] + 100 * parity[:, None]
+        >>> for groups in (None, (parity, parity)):
+        ...     print(permutation_test(x, x + 6, groups=groups, generator=torch.Generator().manual_seed(0)).p_value)
+        0.710 0.001
     """
-    x, y = sorted(_samples(x, y, least=2, wait=True), key=len)  # symmetric, and with a small x nothing cancels
+    samples = _samples(x, y, least=2, wait=True)
     _validate.whole("permutations", permutations, least=1)
     _generator(generator)
+    labels = (None, None) if groups is None else _groups(groups, *samples)
+    # Symmetric, and with a small x nothing cancels.
+    (x, x_groups), (y, y_groups) = sorted(zip(samples, labels, strict=True), key=lambda side: len(side[0]))
     z, rates = _scaled([x, y], *_bandwidths(bandwidths, x, y))  # (n + m, d)
     given, values, step = z.new_zeros(1, len(z)), [], max(1, SPLITS // len(z))
     given[0, : len(x)] = 1
+    member = given  # whether the first, the second, ... of a random order goes to x
+    if groups is not None:  # the order within each group instead, one group below the other
+        pooled = torch.cat([x_groups, y_groups])
+        member = given[:, pooled.argsort(stable=True)]
     for start in range(0, permutations, step):
         noise = torch.rand(min(step, permutations - start), len(z), generator=generator, device=generator.device)
-        chosen = noise.argsort(dim=1)[:, : len(x)].to(z.device)  # (s, n), s splits
-        splits = torch.cat([given, z.new_zeros(noise.shape).scatter_(1, chosen, 1)])  # (1 + s, n + m)
+        order = noise.argsort(dim=1).to(z.device)  # (s, n + m), s splits
+        if groups is not None:
+            order = order.gather(1, pooled[order].argsort(dim=1, stable=True))
+        splits = torch.cat([given, z.new_zeros(noise.shape).scatter_(1, order, member.expand_as(order))])
         with torch.autocast(z.device.type, enabled=False):
             block = _split_values(z, len(x), rates, splits)
         values.append(block[1:])
@@ -271,6 +296,25 @@ def _bandwidths(bandwidths: Bandwidths, x: Tensor, y: Tensor) -> tuple[Number, l
     if all(map(_validate.reads_values, sigmas)):
         return 1.0, sorted(sigmas, reverse=True)
     return 1.0, list(torch.stack([x.new_ones(()) * sigma for sigma in sigmas]).to(x).sort(descending=True)[0])
+
+
+def _groups(groups: tuple[Tensor, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The labels of the rows of x and of y, once they are known to be that, and to leave something to deal out."""
+    if not isinstance(groups, tuple | list) or len(groups) != 2:
+        what = f"{len(groups)} things" if isinstance(groups, tuple | list) else type(groups).__name__
+        raise TypeError(f"groups must be a pair of tensors, labels of the rows of x and of y, got {what}")
+    for part, name, sample in zip(groups, "xy", (x, y), strict=True):
+        if not isinstance(part, Tensor) or part.dtype != torch.int64:
+            what = part.dtype if isinstance(part, Tensor) else type(part).__name__
+            raise TypeError(f"groups must be int64 tensors, got {what} for {name}")
+        if part.shape != sample.shape[:1]:
+            shape = tuple(part.shape)
+            raise ValueError(f"groups must hold a label for each row, got shape {shape} for {len(sample)} of {name}")
+        if part.device != sample.device:
+            raise ValueError(f"groups must be on x's device {x.device}, got {part.device} for {name}")
+    if not torch.isin(*groups).any():
+        raise ValueError("groups must have a label that x and y share, or else nothing can be dealt out and p is 1")
+    return tuple(groups)
 
 
 def _generator(generator: torch.Generator | None) -> None:

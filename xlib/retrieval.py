@@ -27,6 +27,7 @@ def retrieval(
     *,
     k: Sequence[int] = (1, 5, 10),
     targets: Tensor | None = None,
+    units: Tensor | None = None,
     resamples: int = 1000,
     level: float = 0.95,
     generator: torch.Generator | None = None,
@@ -40,8 +41,10 @@ def retrieval(
         za, zb: (N, d) queries and (M, d) gallery. For the other direction, exchange the two.
         k: the ranks to report, whole numbers from 1 on; a k above M counts as M.
         targets: (N,) int64, the right row of zb for each query; may repeat. Default: row i for query i (then N = M).
-        resamples, level: of the percentile bootstrap over queries (Efron 1979). It says how much the score would
-            vary with other queries of this kind, not with another training run: for that, train with several seeds.
+        units: int64, (N,) or (N, U), ids of what was sampled to make each query, such as the scans in a picture; see
+            `bootstrap`. Default: each query was sampled by itself.
+        resamples, level: of the percentile bootstrap (Efron 1979) over the units. It says how much the score would
+            vary with other units of this kind, not with another training run: for that, train with several seeds.
         generator: of the bootstrap, on the CPU; default: a fresh one with seed 0.
     Returns: {k: Recall(value, low, high)}. Raises: TypeError or ValueError that names the argument.
     Relations: k = 1 with `clip.zero_shot_weights` as zb and labels as targets is accuracy, if no two cosines tie.
@@ -51,15 +54,31 @@ def retrieval(
         >>> [retrieval(images, zb, k=[1])[1].value for zb in (images, texts, same)]
         [1.00, 0.50, 0.25]
     """
+    _validate.whole("resamples", resamples, least=1)
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    found = hits(za, zb, k=k, targets=targets)
+    return bootstrap(found, k, units=units, resamples=resamples, level=level, generator=generator)
+
+
+def hits(za: Tensor, zb: Tensor, *, k: Sequence[int] = (1, 5, 10), targets: Tensor | None = None) -> Tensor:
+    """(N, len(k)) float64 on the CPU: for each query the chance that the right row is among the k most similar, which
+    is 1 or 0 unless similarities tie. Arguments and errors as for `retrieval`.
+
+    Relations: its mean over queries is `retrieval`'s value. The difference of two models' hits on the same queries,
+    given to `bootstrap`, is what one gains on the other, with a paired interval.
+
+    Example:
+        >>> images, texts = torch.eye(4), torch.eye(4)[[0, 1, 3, 2]]  # two texts exchanged
+        >>> hits(images, texts, k=[1])[:, 0]
+        tensor([1., 1., 0., 0.], dtype=torch.float64)
+    """
     _validate.embeddings("za", za, wait=True)
     _validate.embeddings("zb", zb, like=za, like_name="za", same="width", wait=True)
     if not isinstance(k, Sequence) or not k:
         raise TypeError(f"k must be a list of ranks, such as (1, 5, 10), got {k!r}")
     for rank in k:
         _validate.whole("k", rank, least=1)
-    _validate.whole("resamples", resamples, least=1)
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
     if targets is None:
         if len(za) != len(zb):
             raise ValueError(f"targets must be given when za has {len(za)} rows and zb has {len(zb)}")
@@ -68,29 +87,74 @@ def retrieval(
     with torch.autocast(za.device.type, enabled=False):
         ahead, level_with = _places(za.detach(), zb.detach(), targets.to(za.device))
     ranks = torch.tensor(list(k)).clamp(max=len(zb))
-    hits = ((ranks - ahead[:, None]) / (1 + level_with[:, None])).clamp(0, 1)  # (N, len(k))
-    return bootstrap(hits, k, resamples=resamples, level=level, generator=generator)
+    return ((ranks - ahead[:, None]) / (1 + level_with[:, None])).clamp(0, 1)
 
 
 def bootstrap(
-    hits: Tensor, k: Sequence[int], *, resamples: int, level: float, generator: torch.Generator | None = None
+    hits: Tensor,
+    k: Sequence[int],
+    *,
+    units: Tensor | None = None,
+    resamples: int,
+    level: float,
+    generator: torch.Generator | None = None,
 ) -> dict[int, Recall]:
-    """Mean and percentile interval, over queries, of hits (N, len(k)) in [0, 1]; the options as in `retrieval`.
+    """Mean and percentile interval of hits (N, len(k)), or of the differences of two methods' hits.
 
-    Relations: the interval is `scipy.stats.bootstrap`'s with method="percentile", up to the draws.
+    An interval resamples what was sampled. Where several queries are made of one unit, they are not independent, and
+    an interval that takes them so is too narrow. Each resample here draws as many units as there are, with
+    replacement, and weights a query by how often its units were drawn: by the product, where it is made of several
+    (the pigeonhole bootstrap: Owen 2007, The Annals of Applied Statistics 1(2), 386-411). It is careful rather than
+    bold: where the luck of a query is its own and not that of its two units, the interval is √3 too wide.
+
+    units: int64, (N,) or (N, U), on the CPU; a unit that a query has twice counts once. Default: `arange(N)`, the
+        plain bootstrap over queries. resamples, level, generator: as in `retrieval`.
+    Returns {k: Recall(value, low, high)}; no interval leaves the range of the hits.
+    Raises TypeError or ValueError for bad units.
+    Relations: without units the interval is `scipy.stats.bootstrap`'s with method="percentile", up to the draws. With
+    one unit a query it is that of resampling whole groups (clusters) of queries.
 
     Example:
         >>> hits = torch.tensor([[1.0], [1.0], [1.0], [0.0]])  # of four queries, at one rank
         >>> bootstrap(hits, [1], resamples=1000, level=0.95)
         {1: Recall(value=0.75, low=0.25, high=1.0)}
+        >>> bootstrap(hits, [1], units=torch.tensor([0, 0, 0, 1]), resamples=1000, level=0.95)  # two scans, not four
+        {1: Recall(value=0.75, low=0.0, high=1.0)}
     """
     generator = generator or torch.Generator().manual_seed(0)
-    draws = torch.stack(
-        [hits[torch.randint(len(hits), (len(hits),), generator=generator)].mean(dim=0) for _ in range(resamples)]
-    )
-    edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=draws.dtype)
-    low, high = draws.quantile(edges, dim=0)  # (len(k),) each
-    return {rank: Recall(*(float(part[i]) for part in (hits.mean(dim=0), low, high))) for i, rank in enumerate(k)}
+    drawn_from, members = _units(units, len(hits))
+    draws = []
+    for _ in range(100 * resamples):
+        drawn = torch.randint(drawn_from, (drawn_from,), generator=generator)
+        times = torch.cat([drawn.bincount(minlength=drawn_from), torch.ones(1, dtype=torch.int64)])
+        weight = times[members].prod(dim=1, dtype=hits.dtype)  # (N,)
+        if weight.any():  # all units of some query were drawn; else this resample says nothing
+            draws.append(weight @ hits / weight.sum())
+        if len(draws) == resamples:
+            break
+    else:
+        raise ValueError(
+            f"units must be shared by more queries: resamples hardly ever hold all that one has, {units}"
+        )
+    edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=hits.dtype)
+    ends = torch.stack(draws).quantile(edges, dim=0).clamp(hits.amin(dim=0), hits.amax(dim=0))  # but for rounding
+    return {rank: Recall(*(float(part[i]) for part in (hits.mean(dim=0), *ends))) for i, rank in enumerate(k)}
+
+
+def _units(units: Tensor | None, queries: int) -> tuple[int, Tensor]:
+    """How many different units there are, and (N, U), for each query the numbers of its own, counted from 0; that
+    many, one more than the last, in the place of a unit that the query has already."""
+    if units is None:
+        return queries, torch.arange(queries)[:, None]
+    if not isinstance(units, Tensor) or units.dtype != torch.int64:
+        raise TypeError(f"units must be an int64 tensor, got {getattr(units, 'dtype', type(units).__name__)}")
+    if units.ndim not in (1, 2) or len(units) != queries or units.numel() == 0:
+        raise ValueError(f"units must have shape ({queries},) or ({queries}, U), got {tuple(units.shape)}")
+    different, members = units.cpu().view(queries, -1).unique(return_inverse=True)
+    members = members.sort(dim=1).values
+    again = torch.zeros_like(members, dtype=torch.bool)
+    again[:, 1:] = members[:, 1:] == members[:, :-1]
+    return len(different), members.masked_fill(again, len(different))
 
 
 def _places(za: Tensor, zb: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -91,7 +91,7 @@ def train(start, title, seed, steps, coeff=None):
     torch.manual_seed(seed)
     model = copy.deepcopy(start).train()
     model.domain = nn.Sequential(nn.Linear(192, 100), nn.ReLU(), nn.Linear(100, 2)).to(DEVICE)
-    clean, photographs = (numbers.load("train", strength=s).to(DEVICE) for s in (0.0, STRENGTH))
+    clean, photographs = (numbers.load_before("train", strength=s).to(DEVICE) for s in (0.0, STRENGTH))
     seen = torch.tensor(numbers.SEEN, device=DEVICE)
     tokens = tokenise(CAPTIONS).unflatten(0, (90, 6)).to(DEVICE)
     generator, n = torch.Generator(DEVICE).manual_seed(seed), len(seen)
@@ -127,8 +127,8 @@ def recall_at_1(model):
     shown, found = torch.arange(10, 100).repeat_interleave(20), {}
     seen = torch.isin(shown, torch.tensor(numbers.SEEN))
     zb = F.normalize(model.text(tokenise([numbers.caption(n) for n in numbers.NUMBERS]).to(DEVICE)), dim=1)
-    for domain, seed, strength in (("source", 2, 0.0), ("target", 3, STRENGTH)):
-        images = numbers.load("test", strength=strength).draw(shown, generator=torch.Generator().manual_seed(seed))
+    for domain, seed, s in (("source", 2, 0.0), ("target", 3, STRENGTH)):
+        images = numbers.load_before("test", strength=s).draw(shown, generator=torch.Generator().manual_seed(seed))
         right = ((model.image(model.features(images.to(DEVICE))) @ zb.T).argmax(dim=1).cpu() + 10 == shown).float()
         found |= {f"{domain} seen": right[seen].mean().item(), f"{domain} unseen": right[~seen].mean().item()}
     return found

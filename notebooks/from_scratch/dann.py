@@ -1,11 +1,11 @@
 """DANN in one file: a classifier of clean digits learns to read digits on photographs, without a label there.
 
-    python notebooks/from_scratch/dann.py [--seed 0] [--steps 400]
+    python notebooks/from_scratch/dann.py [--seed 0] [--steps 600]
 
 A domain head learns to tell clean digits from those on photographs by their features, and the feature extractor
-learns to make that impossible: between the two, the gradient is turned round. This is lesson 05's training, at
-strength .6. Printed is the accuracy on held-out handwriting, clean and on held-out photographs. Means of five seeds
-on photographs: chance .100, source only .676, DANN .704, trained there with labels .983. 15 seconds on two cores.
+learns to make that impossible: between the two, the gradient is turned round. This is lesson 05's own training.
+Printed is the accuracy on held-out scans of MNIST, clean and on photographs that were not trained on. Means of five
+seeds on photographs: chance .100, source only .482, DANN .722, trained there with labels .932. Half a minute.
 
 Paper: Ganin et al. 2016, Domain-Adversarial Training of Neural Networks, JMLR 17, arXiv 1505.07818.
 """
@@ -21,29 +21,17 @@ from tqdm import tqdm
 from xlib.data import digits
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-STRENGTH = 0.6  # of the photographs in the target domain: 0 is clean, 1 the whole photograph
-LAMBDA = 0.3  # of the reversed gradient, at the end of training
+STRENGTH = 1.0  # of the photographs in the target domain: 0 is clean, 1 the whole photograph, as in MNIST-M
+LAMBDA = 1.0  # of the reversed gradient, at the end of training
 BATCH = 64  # images of each domain
 
 
-def draw(scans, stripes, strength, generator):
-    """Scans (N, 1, 16, 16) as they are, or on random patches of photographs, |strength · patch − scan|."""
+def draw(scans, photos, strength, generator):
+    """Scans (N, 1, 28, 28) as they are, or on random patches of photographs, |strength · patch − scan|."""
     if strength == 0:
         return scans.expand(-1, 3, -1, -1)
-    patches = digits.random_patches(stripes, len(scans), height=16, width=16, generator=generator)
+    patches = digits.random_patches(photos, len(scans), height=28, width=28, generator=generator)
     return (strength * patches - scans).abs()
-
-
-def random_affine(images, generator):
-    """Each picture turned by up to 10 degrees, stretched and slanted by up to 12%, shifted by up to 10%."""
-    n, _, h, w = images.shape
-    turn, size, slant, down, across = 2 * torch.rand(5, n, generator=generator, device=images.device) - 1
-    turn, size, slant = turn * math.radians(10), 1 + 0.12 * size, 0.12 * slant
-    # Where each pixel comes from. Coordinates run from -1 to 1 along both sides, hence the ratios of the sides.
-    from_x = [turn.cos() / size, (slant - turn.sin()) / size * h / w, 0.2 * across]
-    from_y = [turn.sin() / size * w / h, turn.cos() / size, 0.2 * down]
-    grid = F.affine_grid(torch.stack(from_x + from_y, dim=1).view(n, 2, 3), images.shape, align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def domain_loss(source, target):
@@ -74,39 +62,43 @@ class Reverse(torch.autograd.Function):
 
 
 class Networks(nn.Module):
-    """The three networks: images (N, 3, 16, 16) to 64 features, and two heads on top of them."""
+    """The paper's small network in smaller: images (N, 3, 28, 28) to 800 features, and two heads on top of them.
+
+    Nothing in it normalises by batch: what one image becomes does not depend on its neighbours' domain.
+    """
 
     def __init__(self):
         super().__init__()
-        layers, before = [], 3
-        for width, stride in ((24, 2), (48, 2), (48, 1)):
-            # GroupNorm: what one image becomes must not depend on the domain of its neighbours in the batch.
-            layers += [nn.Conv2d(before, width, 3, stride, padding=1, bias=False), nn.GroupNorm(8, width), nn.ReLU()]
-            before = width
-        # LayerNorm: features of one length cannot flee from the domain head by growing.
-        self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(48 * 4 * 4, 64), nn.LayerNorm(64), nn.ReLU())
-        self.domain = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
-        self.label = nn.Linear(64, 10)
+        # Pooled before the ReLU: the same numbers, for a quarter of the work.
+        layers = [nn.Conv2d(3, 16, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.MaxPool2d(2), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.label = nn.Sequential(nn.Linear(800, 100), nn.ReLU(), nn.Linear(100, 10))
+        self.domain = nn.Sequential(nn.Linear(800, 100), nn.ReLU(), nn.Linear(100, 2))
+        for layer in self.modules():  # torch's own start is too faint for plain stochastic gradient descent
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
+
+    def features(self, images):
+        return self.layers(2 * images - 1)  # -1 to 1, by the same constants for both domains
 
 
 def train(title, seed, steps, *, coeff=None, labelled=0.0):
     """Learn from labelled digits at strength `labelled`; with a coeff, also to make photographs look like them."""
     torch.manual_seed(seed)
-    model = Networks().to(DEVICE)
-    scans, labels = digits.load("train")
-    scans, labels = digits.enlarge(scans, 16).to(DEVICE), labels.to(DEVICE)
-    stripes = digits.photo_stripes("train").to(DEVICE)
+    model = Networks().to(DEVICE, memory_format=torch.channels_last)  # which pools faster
+    scans, labels = (part.to(DEVICE) for part in digits.load("train"))
+    photos = digits.photographs("train").to(DEVICE)
     generator = torch.Generator(DEVICE).manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01, fused=True)
-    total = max(steps, 2)  # the rate rises in a fifth of the steps, in more than one at least, and falls in the rest
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=total, pct_start=max(0.2, 1.5 / total))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + 10 * step / steps) ** -0.75)
     for step in tqdm(range(steps), desc=title, leave=False):
         chosen = torch.randint(len(labels), (BATCH,), generator=generator, device=DEVICE)
-        images = draw(scans[chosen], stripes, labelled, generator)
+        images = draw(scans[chosen], photos, labelled, generator)
         if coeff is not None:  # other digits for the target, and their labels are not looked at
             others = torch.randint(len(labels), (BATCH,), generator=generator, device=DEVICE)
-            images = torch.cat([images, draw(scans[others], stripes, STRENGTH, generator)])
-        features = model.features(random_affine(images, generator))  # both domains in one batch
+            images = torch.cat([images, draw(scans[others], photos, STRENGTH, generator)])
+        features = model.features(images)  # both domains in one batch
         loss = F.cross_entropy(model.label(features[:BATCH]), labels[chosen])
         if coeff is not None:  # λ stands in the reversal and nowhere else
             domain = model.domain(Reverse.apply(features, coeff * ramp(step / steps)))
@@ -114,28 +106,28 @@ def train(title, seed, steps, *, coeff=None, labelled=0.0):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        cycle.step()
+        schedule.step()
     return model
 
 
 @torch.no_grad()
 def accuracy(model):
-    """On the 386 digits in held-out handwriting, clean, and each on four patches of held-out photographs."""
+    """On the 1,000 test scans, clean, and each on two patches of the test photographs."""
     scans, labels = digits.load("test")
     found = {}
-    for domain, strength, copies in (("clean", 0.0, 1), ("photographs", STRENGTH, 4)):
-        many, generator = digits.enlarge(scans, 16).repeat(copies, 1, 1, 1), torch.Generator().manual_seed(2)
-        images = draw(many, digits.photo_stripes("test"), strength, generator).to(DEVICE)
+    for domain, strength, copies in (("clean", 0.0, 1), ("photographs", STRENGTH, 2)):
+        many, generator = scans.repeat(copies, 1, 1, 1), torch.Generator().manual_seed(2)
+        images = draw(many, digits.photographs("test"), strength, generator).to(DEVICE)
         answers = model.label(model.features(images)).argmax(dim=1).cpu()
         found[domain] = (answers == labels.repeat(copies)).float().mean().item()
     return found
 
 
-def main(seed=0, steps=400):
+def main(seed=0, steps=600):
     return {
         "chance": {"clean": 0.1, "photographs": 0.1},
         "source only": accuracy(train("source only", seed, steps)),
-        f"DANN {LAMBDA}": accuracy(train("DANN", seed, steps, coeff=LAMBDA)),
+        "DANN": accuracy(train("DANN", seed, steps, coeff=LAMBDA)),
         "trained on target": accuracy(train("on target", seed, steps, labelled=STRENGTH)),
     }
 
@@ -143,7 +135,7 @@ def main(seed=0, steps=400):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=600)
     scores = main(**vars(parser.parse_args()))
     print("accuracy               clean  photographs")
     for method, row in scores.items():

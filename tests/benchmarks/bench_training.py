@@ -62,11 +62,11 @@ def emoji_model(names):
     )
 
 
-def emoji_batch(pictures, stripes, generator):
+def emoji_batch(pictures, photos, generator):
     """Which emoji, and their pictures in any style, on any patch of a photograph, moved."""
     chosen = torch.randperm(pictures.shape[1], generator=generator)[: SIZES["emoji"]]
     icons = pictures[torch.randint(len(pictures), chosen.shape, generator=generator), chosen]
-    under = digits.random_patches(stripes, len(chosen), height=32, width=32, generator=generator)
+    under = digits.random_patches(photos, len(chosen), height=32, width=32, generator=generator)
     images = torch.lerp(under, icons[:, :3], icons[:, 3:])
     return chosen, encoders.random_affine(images, generator=generator)
 
@@ -86,11 +86,11 @@ def train_ours(name):
     if name == "numbers":
         _, run = train_numbers(steps=STEPS, snapshot=stamp, every=WARM_UP)
     else:
-        (pictures, names), stripes = emoji_tables(), digits.photo_stripes("train")
+        (pictures, names), photos = emoji_tables(), digits.photographs("train")
         model, generator = emoji_model(names), torch.Generator().manual_seed(0)
 
         def loss(step):
-            chosen, images = emoji_batch(pictures, stripes, generator)
+            chosen, images = emoji_batch(pictures, photos, generator)
             return contrast(model, images, names[chosen])
 
         run = training.fit_one_cycle(
@@ -108,10 +108,10 @@ def draw_ours(name):
         def draw():
             return encoders.random_affine(pictures.draw(seen, generator=generator), generator=generator)
     else:
-        (pictures, _), stripes = emoji_tables(), digits.photo_stripes("train")
+        (pictures, _), photos = emoji_tables(), digits.photographs("train")
 
         def draw():
-            return emoji_batch(pictures, stripes, generator)
+            return emoji_batch(pictures, photos, generator)
 
     return rate_of(draw() for _ in range(STEPS))
 
@@ -149,7 +149,7 @@ class NumberPictures(Pictures):
     def __init__(self, size):
         super().__init__(size)
         scans, labels = digits.load("train")
-        grey = (digits.enlarge(scans, 16)[:, 0] * 255).byte().numpy()
+        grey = (digits.resized(scans, 16)[:, 0] * 255).byte().numpy()
         self.scans = [[Image.fromarray(scan) for scan in grey[(labels == digit).numpy()]] for digit in range(10)]
 
     def __getitem__(self, index):
@@ -174,13 +174,13 @@ class EmojiPictures(Pictures):
         self.count = len(self.names)
         super().__init__(size)
         self.icons = [[to_pil(icon) for icon in style] for style in pictures]
-        self.stripes = [to_pil(stripe) for stripe in digits.photo_stripes("train")]
+        self.photos = [to_pil(photo) for photo in digits.photographs("train")]
 
     def __getitem__(self, index):
         number = self.order[index]
-        icon, stripe = random.choice(self.icons)[number], random.choice(self.stripes)
-        left, top = random.randint(0, stripe.width - 32), random.randint(0, stripe.height - 32)
-        picture = stripe.crop((left, top, left + 32, top + 32))
+        icon, photo = random.choice(self.icons)[number], random.choice(self.photos)
+        left, top = random.randint(0, photo.width - 32), random.randint(0, photo.height - 32)
+        picture = photo.crop((left, top, left + 32, top + 32))
         picture.paste(icon, mask=icon)
         return {"images": self.move(picture), "words": self.names[number]}
 

@@ -56,18 +56,23 @@ def claim(
         raise ClaimFailed(line)
 
 
-def interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, float, float]:
+def interval(
+    values: Sequence[float], *, level: float = 0.95, within: tuple[float, float] | None = None
+) -> tuple[float, float, float]:
     """Mean and Student's t interval over independent runs, as (mean, low, high).
 
-    With five seeds this is wide, and honestly so. It takes the runs as draws from one normal distribution.
-    Raises ValueError for fewer than two values, one that is not finite, or a level outside (0, 1).
-    Relations: `scipy.stats.t.interval` about the mean, with n − 1 degrees of freedom and the standard error.
+    With five seeds this is wide, and honestly so. It takes the runs as draws from one normal distribution, which does
+    not know that an accuracy ends at 1: `within` cuts the interval off at the range of the quantity, such as (0, 1).
+    Raises ValueError for fewer than two values, one that is not finite or outside the range, or a level outside
+    (0, 1).
+    Relations: without `within`, `scipy.stats.t.interval` about the mean, with n − 1 degrees of freedom and the
+    standard error.
 
     Example:
         >>> interval([0.70, 0.72, 0.74])  # the third seed earns its keep: with two the interval is 7 times as wide
         (0.72, 0.67, 0.77)
-        >>> interval([0.70, 0.74])
-        (0.72, 0.47, 0.97)
+        >>> interval([0.90, 0.96], within=(0, 1))
+        (0.93, 0.55, 1)
     """
     from scipy import stats
 
@@ -78,9 +83,42 @@ def interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, fl
         raise ValueError(f"values must be finite, got {x.tolist()}")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
+    least, most = within or (-math.inf, math.inf)
+    if x.min() < least or x.max() > most:
+        raise ValueError(f"values must lie within {within}, got {x.tolist()}")
     half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std() / math.sqrt(len(x)))
     mean = float(x.mean())
-    return mean, mean - half, mean + half
+    return mean, max(mean - half, least), min(mean + half, most)
+
+
+def gain(ours: Sequence[float], theirs: Sequence[float], *, level: float = 0.95) -> tuple[float, float, float]:
+    """What the one adds to the other, as `interval` of the differences run by run: (mean, low, high).
+
+    ours, theirs: one number a run, the same seed or the same data at the same place. What a seed does to both drops
+    out, so that this interval may lie above 0 where those of the two overlap.
+    Raises ValueError where they differ in length, and as `interval` does.
+
+    Example:
+        >>> ours, theirs = [0.72, 0.75, 0.81], [0.70, 0.72, 0.80]
+        >>> gain(ours, theirs)  # the mean, and the ends of its interval
+        (0.020, -0.005, 0.045)
+    """
+    if len(ours) != len(theirs):
+        raise ValueError(f"ours and theirs must have one number a run, got {len(ours)} and {len(theirs)}")
+    return interval([a - b for a, b in zip(ours, theirs, strict=True)], level=level)
+
+
+def written(found: tuple[float, float, float], *, sign: bool = False) -> str:
+    """(mean, low, high) as text. sign: with + or -, as a difference is written.
+
+    Example:
+        >>> written((0.75, 0.7, 0.8))
+        '0.750 [0.700, 0.800]'
+        >>> written((0.02, -0.005, 0.045), sign=True)
+        '+0.020 [-0.005, +0.045]'
+    """
+    mean, low, high = (f"{number:+.3f}" if sign else f"{number:.3f}" for number in found)
+    return f"{mean} [{low}, {high}]"
 
 
 def show(figure: Figure, alt: str) -> None:
@@ -136,8 +174,8 @@ def stored(lesson: str) -> dict:
     Raises FileNotFoundError naming the places looked at.
 
     Example:
-        >>> found = stored("05_dann")
-        >>> [row["seed"] for row in found["1.0 source only"]]
+        >>> found = stored("07_scaling")
+        >>> [row["seed"] for row in found["small"]]
         [0, 1, 2, 3, 4]
     """
     try:

@@ -182,6 +182,21 @@ def fit_one_cycle(model: nn.Module, loss: Callable, *, steps: int, rate: float, 
         return fit(model, loss, optimizer, steps=steps, scheduler=schedule, after_step=clamp, mixed=True, **options)
 
 
+def decaying_sgd(
+    model: nn.Module, *, steps: int, rate: float
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Stochastic gradient descent with momentum .9 as in the DANN paper: rate / (1 + 10 p)^.75, where p, the share of
+    the steps that are done, runs from 0 to 1 (Ganin et al. 2016, section 5.2.2). Step both once a batch.
+
+    Example:
+        >>> optimizer, schedule = decaying_sgd(nn.Linear(2, 2), steps=10, rate=0.1)
+        >>> [(optimizer.step(), schedule.step(), schedule.get_last_lr()[0])[2] for _ in range(10)]
+        [0.059, 0.044, 0.035, 0.030, 0.026, 0.023, 0.021, 0.019, 0.018, 0.017]
+    """
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + 10 * step / steps) ** -0.75)
+
+
 @contextlib.contextmanager
 def _stop_between_steps():
     """Turn the first Ctrl-C into a request (the list is no longer empty), so that no update is cut in half."""

@@ -60,7 +60,7 @@ class CaptionedNumbers:
 
     glyphs: (G, 16, 16) float32, one split's scans, sorted by digit.
     spans: (90, 2, 2) int64, for number 10 + i, for its tens and its unit: the digit's first glyph, and how many.
-    stripes: (S, 3, H, W) float32, that split's photographs times the strength; None at strength 0.
+    photos: (P, 3, H, W) float32, that split's photographs times the strength; None at strength 0.
 
     Example:
         >>> tables = load("test", strength=1.0)
@@ -70,15 +70,15 @@ class CaptionedNumbers:
 
     glyphs: torch.Tensor
     spans: torch.Tensor
-    stripes: torch.Tensor | None
+    photos: torch.Tensor | None
 
     def to(self, device: torch.device | str) -> "CaptionedNumbers":
         """The same on another device."""
-        stripes = None if self.stripes is None else self.stripes.to(device)
-        return replace(self, glyphs=self.glyphs.to(device), spans=self.spans.to(device), stripes=stripes)
+        photos = None if self.photos is None else self.photos.to(device)
+        return replace(self, glyphs=self.glyphs.to(device), spans=self.spans.to(device), photos=photos)
 
     def draw(self, numbers: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
-        """Draw each number with any two scans of its digits, on any patch of a photograph.
+        """Draw each number with any two scans of its digits, on any patch of a photograph: pictures to train on.
 
         numbers: (B,) int64 from 10 to 99, on the device of the tables, as the generator is. Values are checked
             on a CPU alone: on a GPU that would make every step of training wait.
@@ -91,38 +91,90 @@ class CaptionedNumbers:
         digits.check_generator(generator, self.glyphs.device)
         first, count = self.spans.index_select(0, numbers - 10).unbind(2)  # (B, 2) each: tens, unit
         dice = torch.randint(2**31, first.shape, generator=generator, device=first.device)
-        tens, unit = (first + dice % count).unbind(1)
+        return self._write(first + dice % count, generator)
+
+    def deal(self, numbers: torch.Tensor, *, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw each number with scans dealt out like cards: pictures to measure with.
+
+        A digit's scans are shuffled and used one after the other, and shuffled again when all are used. So no scan is
+        used more than once more often than another of its digit, and few pictures lean on one scan.
+        numbers, generator: as for `draw`.
+
+        Returns pictures, as `draw` does, and (B, 2) int64, the rows of `glyphs` that each is made of, tens and unit:
+        the units of `retrieval`'s bootstrap. Raises as `draw` does.
+        Relations: the grey halves of picture i at strength 0 are glyphs[scans[i]].
+        """
+        _check_numbers(numbers, self.glyphs.device)
+        digits.check_generator(generator, self.glyphs.device)
+        firsts, counts = self.spans.index_select(0, numbers - 10).flatten(0, 1).unbind(1)  # tens, unit, tens, ...
+        scans = firsts.clone()
+        for first in firsts.unique():  # one digit each
+            places = (firsts == first).nonzero().flatten()
+            count = int(counts[places[0]])
+            dice = torch.rand(-(-len(places) // count), count, generator=generator, device=first.device)
+            scans[places] += dice.argsort(dim=1).flatten()[: len(places)]
+        scans = scans.view(-1, 2)
+        return self._write(scans, generator), scans
+
+    def _write(self, scans: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Pictures (B, 3, 16, 32) of these rows (B, 2) of `glyphs`, each on any patch."""
+        tens, unit = scans.unbind(1)
         pair = (self.glyphs.index_select(0, tens), self.glyphs.index_select(0, unit))
         grey = torch.cat(pair, dim=2).unsqueeze(1)  # (B, 1, 16, 32)
-        if self.stripes is None:
+        if self.photos is None:
             return torch.cat((grey, grey, grey), dim=1)
-        patches = digits.random_patches(self.stripes, len(numbers), height=SIDE, width=2 * SIDE, generator=generator)
+        patches = digits.random_patches(self.photos, len(scans), height=SIDE, width=2 * SIDE, generator=generator)
         return patches.sub_(grey).abs_()
 
 
-def load(split: str = "train", *, strength: float = 0.0) -> CaptionedNumbers:
+def load(split: str = "train", *, strength: float = 0.0, collection: str = "mnist") -> CaptionedNumbers:
     """The tables for one split's handwriting and photographs ("train" or "test"), on the CPU.
 
     strength: how much of the photographs shows, from 0 (clean digits) to 1, see `digits.photo_digits`.
-    The splits keep handwriting apart, not numbers: that is for SEEN and UNSEEN.
-    Raises ValueError for an unknown split or a strength outside [0, 1].
+    collection: whose handwriting, "mnist" or "uci", see `digits.load`; 28×28 scans are resized to 16×16.
+    The splits keep scans and photographs apart, not numbers: that is for SEEN and UNSEEN.
+    Raises ValueError for an unknown split or collection, or a strength outside [0, 1].
 
     Example:
         >>> tables = load("test")
-        >>> tables.stripes is None, len(tables.glyphs), tables.spans[42 - 10, :, 1].tolist()  # ways to write a 4, a 2
-        (True, 386, [39, 37])
+        >>> tables.photos is None, len(tables.glyphs), tables.spans[42 - 10, :, 1].tolist()  # ways to write a 4, a 2
+        (True, 1000, [100, 100])
+        >>> load("test", collection="uci").spans[42 - 10, :, 1].tolist()
+        [39, 37]
     """
     digits.check_strength(strength)
-    scans, labels = digits.load(split)
-    order = labels.argsort(stable=True)
+    scans, labels = digits.load(split, collection=collection)
+    photos = digits.photographs(split) * strength if strength else None
+    return _tables(digits.resized(scans, SIDE), labels, photos)
+
+
+# Lesson 06 alone: its stored runs were made with these pictures. Goes when they are measured again.
+def load_before(split: str = "train", *, strength: float = 0.0) -> CaptionedNumbers:
+    """What `load` gave before it had MNIST: UCI's 8×8 scans enlarged to 16×16, on stripes of two photographs.
+
+    Raises ValueError for an unknown split or a strength outside [0, 1].
+
+    Example:
+        >>> tables = load_before("test", strength=0.5)
+        >>> tables.glyphs.shape, tables.photos.shape
+        (torch.Size([386, 16, 16]), torch.Size([6, 3, 427, 64]))
+    """
+    digits.check_strength(strength)
+    scans, labels = digits.uci_scans(split)
+    photos = digits.photo_stripes(split) * strength if strength else None
+    return _tables(digits.resized(scans, SIDE), labels, photos)
+
+
+def _tables(scans: torch.Tensor, labels: torch.Tensor, photos: torch.Tensor | None) -> CaptionedNumbers:
+    """Of scans (G, 1, 16, 16) with labels (G,)."""
     count = labels.bincount(minlength=10)
     first = count.cumsum(0) - count
     number = torch.tensor(NUMBERS)
     places = torch.stack((number // 10, number % 10), dim=1)  # (90, 2)
     return CaptionedNumbers(
-        glyphs=digits.enlarge(scans, SIDE)[order, 0],
+        glyphs=scans[labels.argsort(stable=True), 0],
         spans=torch.stack((first[places], count[places]), dim=2),
-        stripes=digits.photo_stripes(split) * strength if strength else None,
+        photos=photos,
     )
 
 

@@ -47,7 +47,7 @@ def train_numbers(
     snapshot: Callable[[nn.ModuleDict], Tensor] | None = None,
     every: int = 60,
 ) -> tuple[nn.ModuleDict, training.Run]:
-    """CLIP on captioned numbers: pictures from training handwriting, captions of seen numbers alone.
+    """CLIP on captioned numbers: pictures made of training scans, captions of seen numbers alone.
 
     seed, steps, batch: batches hold different numbers, so at most the 78 of `numbers.SEEN`. width: how many times as
     many channels and states as usual. temperature: fixed at this value; None learns it, from 0.07. snapshot: takes
@@ -124,7 +124,7 @@ def numbers_batches(
         >>> images.shape, len(tokens), plain.shape == changed.shape
         (torch.Size([78, 3, 16, 32]), 78, True)
     """
-    clean, photos = (numbers.load("train", strength=s).to(device) for s in (0.0, strength))
+    clean, photos = (numbers.load_before("train", strength=s).to(device) for s in (0.0, strength))
     seen = torch.tensor(numbers.SEEN, device=device)
     tokens = to_device(TOKENS, device)
 
@@ -189,7 +189,7 @@ def measure_numbers(model: nn.ModuleDict, strength: float, *, each: int = 20) ->
     classifier = zero_shot_weights(encode, words, TEMPLATES[:4])  # the English ones
     result, features = {}, {}
     for domain, seed, s in (("source", 2, 0.0), ("target", 3, strength)):
-        pictures = numbers.load("test", strength=s).draw(number, generator=torch.Generator().manual_seed(seed))
+        pictures = numbers.load_before("test", strength=s).draw(number, generator=torch.Generator().manual_seed(seed))
         features[domain] = torch.cat([model["features"](part).cpu() for part in pictures.to(device).split(500)])
         za = F.normalize(model["image"](features[domain].to(device)).cpu(), dim=1)
         images = za.view(90, each, -1)
