@@ -21,7 +21,7 @@ SHOWN = {
         ["set-up", "digits-measured", "dann-model"],
         "dann-loop",
         "model",
-        {"strength": 0.4, "align": "dann"},
+        {"strength": 1.0, "align": "dann"},
     ),
 }
 
@@ -74,7 +74,7 @@ def test_the_whole_step_stands_in_one_short_cell(name):
     assert not any(word in loop for word in ("def ", "lambda", "fit(", "train_digits"))
 
 
-@pytest.mark.parametrize(("name", "used"), [("04_mmd", '"+ MMD": aligned,'), ("05_dann", '"DANN 1": model,')])
+@pytest.mark.parametrize(("name", "used"), [("04_mmd", '"+ MMD": aligned,'), ("05_dann", '"DANN": model,')])
 def test_what_the_loop_trained_is_what_the_lesson_goes_on_with(name, used):
     source = cells(name)
     order = list(source)
