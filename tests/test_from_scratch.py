@@ -210,12 +210,17 @@ def test_dann_measures_what_the_lesson_measures(monkeypatch):
     assert dann.accuracy(model) == pytest.approx(expected, abs=0.002)
 
 
-@pytest.mark.parametrize(("ours", "lessons"), [(None, {}), (0.3, {"align": ("dann",)})], ids=["source only", "DANN"])
-def test_combined_takes_the_lessons_steps(ours, lessons):
+@pytest.mark.parametrize(
+    ("ours", "align", "grey", "guess"),
+    [(None, {}, 0.0, None), (0.3, {"dann": 0.3}, 0.0, None), (0.3, {"dann": 0.3}, 1.0, "grey levels")],
+    ids=["source only", "DANN", "DANN on grey levels"],
+)
+def test_combined_takes_the_lessons_steps(monkeypatch, ours, align, grey, guess):
+    monkeypatch.setattr(combined, "GREY", grey)
     torch.manual_seed(3)
     start = combined.CLIP()
     model = combined.train(start, "", 4, 3, ours)
-    lesson, _ = adapt_numbers(numbers_model(3), numbers_batches(0.6), steps=3, seed=4, **lessons)
+    lesson, _ = adapt_numbers(numbers_model(3), numbers_batches(0.6, guess=guess), steps=3, seed=4, align=align)
     names = ("features", "image", "embed", "gru", "project", "log_scale")
     before, after = (flat(*(getattr(m, name) for name in names)) for m in (start, model))
     lessons_own = flat(*(lesson[name] for name in ("features", "image", "text", "scale")))
@@ -242,8 +247,10 @@ def test_each_row_is_of_the_training_that_it_names(monkeypatch):
     one, other = found["source only"], found["CLIP + DANN 0.3"]
     assert one["start"] is other["start"]
     assert (one["start"]["seed"], one["start"]["steps"], one["start"]["coeff"]) == (3, 8, None)
-    assert (one["seed"], one["steps"], one["coeff"]) == (103, 3, None)
-    assert (other["seed"], other["steps"], other["coeff"]) == (103, 3, 0.3)
+    assert (one["seed"], one["steps"], one["coeff"]) == (103, 4, None)
+    assert (other["seed"], other["steps"], other["coeff"]) == (103, 4, 0.3)
+    usual = combined.main()["source only"]
+    assert (usual["start"]["steps"], usual["steps"]) == (results.CLEAN_STEPS, results.ADAPT_STEPS)
 
 
 def test_training_leaves_the_start_alone():

@@ -91,9 +91,9 @@ def test_the_loop_of_lesson_03_gives_the_weights_of_train_numbers(monkeypatch, s
 @pytest.mark.parametrize(
     ("align", "added"),
     [
-        (("dann",), ()),
+        ({"dann": 0.3}, ()),
         (  # as the text below the loop says
-            ("dann", "mmd"),
+            {"dann": 0.3, "mmd": 1.0},
             (
                 ('logit_scale=model["scale"]()', 'logit_scale=model["scale"](), features=features, mmd_coeff=ramp'),
                 ('terms["contrastive"] + terms["domain"]', "sum(terms.values())"),
@@ -107,7 +107,7 @@ def test_the_loop_of_lesson_06_gives_the_weights_of_adapt_numbers(scale, align, 
     names = shown("06_combined", instead=added, start=start, STRENGTH=0.6)
     assert start.state_dict().keys() == before.keys()
     assert all(torch.equal(value, start.state_dict()[name]) for name, value in before.items())
-    model, run = adapt_numbers(start, numbers_batches(0.6), align=align, coeff=0.3, steps=3)
+    model, run = adapt_numbers(start, numbers_batches(0.6), align=align, steps=3)
     same(names["model"], model, scale)
     found = [{name: term.item() for name, term in row.items()} for row in names["history"]]
     assert found == [{k: v for k, v in row.items() if k not in ("step", "loss")} for row in run.history]

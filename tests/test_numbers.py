@@ -294,20 +294,7 @@ def test_to_moves_every_table():
     assert moved.photos.shape == tables("train", 0.5).photos.shape
 
 
-# What lesson 06 still draws
-
-
-@pytest.mark.parametrize("split", digits.SPLITS)
-def test_load_before_gives_what_load_gave_before_mnist(split):
-    scans, labels = digits.uci_scans(split)
-    large = torch.nn.functional.interpolate(scans, scale_factor=2, mode="bicubic").clamp(0, 1)[:, 0]
-    before = numbers.load_before(split, strength=0.6)
-    assert torch.equal(before.glyphs, large[labels.argsort(stable=True)])
-    assert torch.equal(before.photos, digits.photo_stripes(split) * 0.6)
-    assert torch.equal(before.spans, tables(split, collection="uci").spans)
-    assert numbers.load_before(split).photos is None
-    with pytest.raises(ValueError, match="strength must be"):
-        numbers.load_before(split, strength=2)
+# What is refused
 
 
 @pytest.mark.parametrize(

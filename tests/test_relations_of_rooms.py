@@ -94,7 +94,7 @@ def test_adapt_without_alignment_is_info_nce_on_the_source():
 
 
 def test_adapt_numbers_is_adapt():
-    batches, options = numbers_batches(1.0), {"steps": 1, "align": ("mmd",)}
+    batches, options = numbers_batches(1.0), {"steps": 1, "align": {"mmd": 1.0}}
     model, _ = adapt_numbers(numbers_model(0), batches, **options)
     other, _ = adapt(numbers_model(0), batches, rate=3e-3, decay=0.01, **options)
     assert torch.equal(weights(model), weights(other))

@@ -3,8 +3,8 @@
     python tools/results.py [lesson ...]        such as 05, or 05_own; all of them where none is named
 
 Writes notebooks/results/<lesson>.json with the settings beside the numbers, two runs at a time, and goes on where it
-was stopped. On two cores lesson 05 takes an hour and a half, all others together 40 minutes. To measure a lesson
-again, delete its file first.
+was stopped. On two cores lessons 05 and 06 take an hour and three quarters each, all others together half an hour. To
+measure a lesson again, delete its files first.
 """
 
 import contextlib
@@ -25,11 +25,22 @@ from xlib.course.seeds import run_seeds
 from xlib.data import emoji, numbers, text
 from xlib.experiments import paper
 from xlib.experiments.digits import held_out_digits, measure_digits, train_digits
-from xlib.experiments.emoji import emoji_features, measure_emoji, train_emoji, train_emoji_across
+from xlib.experiments.emoji import (
+    EMOJI_GUESSES,
+    adapt_emoji,
+    emoji_features,
+    emoji_model,
+    emoji_recall,
+    measure_emoji,
+    train_emoji,
+)
 from xlib.experiments.numbers import (
+    GUESSES,
     VOCABULARY,
     adapt_numbers,
+    held_out_numbers,
     measure_numbers,
+    named,
     numbers_batches,
     numbers_model,
     train_numbers,
@@ -194,6 +205,8 @@ AT_1 = ALONE | ALIGNED | WEIGHTED | WITH_GREY | TURNED
 DIGIT_STEPS = 3000
 OWN_STEPS = 600  # of the training that the lesson itself shows
 OWN = {name: AT_1[name] for name in ("source only", "trained on target", "DANN")}
+DIGIT_STRENGTHS = (0.4, 0.6)  # with 1, that of 05_dann.json
+DIALLED = {name: AT_1[name] for name in ("source only", "trained on target", "DANN", "MMD, λ = 20")}
 HANDS = {"MNIST → UCI": ("mnist", "uci"), "UCI → MNIST": ("uci", "mnist")}
 HAND_STEPS = 1000
 IN_HANDS = ALONE | ALIGNED | {"MMD, λ = 20": AT_1["MMD, λ = 20"]}
@@ -223,6 +236,15 @@ def digits_at_full_strength() -> tuple[dict, dict]:
     return runs, {"what": what, "steps": DIGIT_STEPS, "options": AT_1}
 
 
+def digits_along_the_dial() -> tuple[dict, dict]:
+    runs = {
+        f"{strength} {name}": functools.partial(one_digits_run, strength=strength, steps=DIGIT_STEPS, **options)
+        for strength in DIGIT_STRENGTHS
+        for name, options in DIALLED.items()
+    }
+    return runs, {"what": "as 05_dann.json, at other strengths", "steps": DIGIT_STEPS, "options": DIALLED}
+
+
 def digits_as_the_lesson_trains() -> tuple[dict, dict]:
     runs = {
         name: functools.partial(one_digits_run, strength=1.0, steps=OWN_STEPS, **options)
@@ -244,59 +266,121 @@ def digits_in_other_hands() -> tuple[dict, dict]:
     return runs, {"what": what, "steps": HAND_STEPS, "options": IN_HANDS}
 
 
-# Lesson 06: captioned numbers, clean → on photographs; and emoji, in colour → in other styles and on photographs.
-DIAL = (0.4, 0.6, 0.8, 1.0)
-COEFFS = (0.1, 0.3, 1.0, 3.0)
-EVERYTHING = {"align": ("mmd",), "information": 0.3, "guesses": 1.0}
-PLAIN = {
-    "MMD": {"align": ("mmd",)},
-    "DANN .3 + MMD": {"align": ("dann", "mmd")},
-    "MMD + information": {"align": ("mmd",), "information": 0.3},
+# Lesson 06: captioned numbers, clean → on photographs, and → in UCI's handwriting; emoji, in colour → elsewhere.
+STRENGTHS = (0.2, 0.4, 0.6, 1.0)
+CLEAN_STEPS, ADAPT_STEPS, LONGER_STEPS = 1000, 600, 1800
+SCRATCH_STEPS, SCRATCH_LONGER_STEPS = 1500, 3000
+BASES = {"source only": {}, "trained on target": {"on_target": True}}
+BOTH = {"dann": 0.3, "mmd": 20.0}
+WEIGHTS = {f"DANN {weight}": {"align": {"dann": weight}} for weight in (0.1, 0.3, 1.0)}
+WEIGHTS |= {"MMD 20": {"align": {"mmd": 20.0}}}
+ON_THE_DIAL = BASES | WEIGHTS
+MAIN = {name: ON_THE_DIAL[name] for name in ("source only", "DANN 0.3", "MMD 20")} | {"both": {"align": BOTH}}
+EVERYTHING = {"align": BOTH, "information": 0.3, "guesses": 1.0}
+AT_6 = {
+    "MMD 1": {"align": {"mmd": 1.0}},
+    "both": MAIN["both"],
+    "information": {"information": 0.3},
     "self-training": {"guesses": 1.0},
-    "MMD + information + self-training": EVERYTHING,
+    "everything": EVERYTHING,
+    "modalities, DANN 0.3": {"align": {"dann": 0.3}, "between": "modalities"},
+    "modalities, MMD 20": {"align": {"mmd": 20.0}, "between": "modalities"},
 }
-GREY = {
-    "grey levels": {"grey": 1.0},
-    "grey levels + DANN .3": {"grey": 1.0, "align": ("dann",)},
-    "grey levels + self-training": {"grey": 1.0, "guesses": 1.0},
-    "grey levels + all": {"grey": 1.0, **EVERYTHING},
-    "grey levels + all, longer": {"grey": 1.0, "steps": 800, **EVERYTHING},
+GUESSED = {guess: {"guess": guess} for guess in GUESSES}
+GUESSED |= {
+    f"grey levels + {name}": {"guess": "grey levels", **options}
+    for name, options in (MAIN | {"self-training": AT_6["self-training"], "everything": EVERYTHING}).items()
+    if name != "source only"
 }
-ORACLE = {"trained on target": {"on_target": True, "steps": 600}}
-MODALITIES = {
-    "modalities, DANN .3": {"align": ("dann",), "between": "modalities"},
-    "modalities, MMD": {"align": ("mmd",), "between": "modalities"},
-}
-AT_6 = PLAIN | GREY | ORACLE | MODALITIES
-AT_4 = {name: AT_6[name] for name in ("MMD", *GREY, *ORACLE) if name != "grey levels + self-training"}
-STYLES = {
-    "source only": {},
-    "DANN .1": {"align": ("dann",), "coeff": 0.1},
-    "MMD": {"align": ("mmd",)},
-    "trained on target": {"on_target": True},
-}
-PHOTOGRAPHS = STYLES | {
-    "DANN .3": {"align": ("dann",)},
-    "MMD + self-training": {"align": ("mmd",), "guesses": 1.0},
-    "clouds": {"clouds": True},
-    "clouds + MMD": {"clouds": True, "align": ("mmd",)},
-}
-EMOJI = {"line": STYLES, "noto": STYLES, "photographs": PHOTOGRAPHS}
+GUESSED |= {"grey levels + trained on target": {"guess": "grey levels", "on_target": True}}
+IN_HAND = BASES | MAIN | {name: AT_6[name] for name in ("information", "self-training", "everything")}
+IN_HAND |= {guess: GUESSED[guess] for guess in GUESSES}
+
+EMOJI_STEPS, EMOJI_ADAPT_STEPS = 640, 320
+STYLES = BASES | {"DANN 0.1": WEIGHTS["DANN 0.1"], "MMD 20": WEIGHTS["MMD 20"]}
+PHOTOGRAPHS = STYLES | {"DANN 0.3": WEIGHTS["DANN 0.3"], "MMD 1": AT_6["MMD 1"]}
+PHOTOGRAPHS |= {"both": {"align": {"dann": 0.1, "mmd": 20.0}}}
+PHOTOGRAPHS |= {guess: {"guess": guess} for guess in EMOJI_GUESSES}
+PHOTOGRAPHS |= {"means of both": {"means_of_both": True}}
+PHOTOGRAPHS |= {"means of both + MMD 20": {"means_of_both": True, "align": {"mmd": 20.0}}}
+PHOTOGRAPHS |= {"clouds + MMD 20": {"guess": "clouds", "align": {"mmd": 20.0}}}
+ADAPTED_EMOJI = {name: PHOTOGRAPHS[name] for name in ("source only", "DANN 0.1", "MMD 20", "both")}
 
 
 @functools.lru_cache(maxsize=2)
 def clean_numbers(seed: int) -> torch.nn.ModuleDict:
-    """Where every adaptation of this seed starts: CLIP on clean numbers, 800 steps."""
-    return adapt_numbers(numbers_model(seed), numbers_batches(0.0), steps=800, seed=seed)[0]
+    """Where every adaptation of this seed starts: CLIP on clean numbers, 1,000 steps."""
+    return adapt_numbers(numbers_model(seed), numbers_batches(0.0), steps=CLEAN_STEPS, seed=seed)[0]
 
 
 def one_across_run(
-    seed: int, strength: float, *, grey: float = 0.0, on_target: bool = False, **options
+    seed: int,
+    strength: float,
+    *,
+    steps: int,
+    collection: str = "mnist",
+    scratch: bool = False,
+    guess: str | None = None,
+    on_target: bool = False,
+    **options,
 ) -> dict[str, float]:
-    """Lesson 06: what `measure_numbers` finds after one adaptation."""
-    batches = numbers_batches(strength, grey=grey, on_target=on_target)
-    model, _ = adapt_numbers(clean_numbers(seed), batches, seed=100 + seed, **options)
-    return {name: round(value, 4) for name, value in measure_numbers(model, strength).items()}
+    """Lesson 06: what `measure_numbers` finds after one training, and R@1 of seen numbers after each sixth of it."""
+    pictures, shown, _ = held_out_numbers(strength, collection=collection, each=8)
+    seen = torch.isin(shown, torch.tensor(numbers.SEEN))
+
+    def recall(model: torch.nn.ModuleDict) -> torch.Tensor:
+        return named(model, pictures[seen], shown[seen]).mean()
+
+    start = numbers_model(seed) if scratch else clean_numbers(seed)
+    batches = numbers_batches(strength, collection=collection, guess=guess, on_target=on_target)
+    model, run = adapt_numbers(
+        start, batches, seed=100 + seed, steps=steps, snapshot=recall, every=steps // 6, **options
+    )
+    scores = measure_numbers(model, strength, collection=collection)
+    scores |= {f"after {step} steps": float(value) for step, value in run.snapshots}
+    return {name: round(value, 4) for name, value in scores.items()}
+
+
+def across_runs(methods: dict[str, dict], strength: float, *, steps: int, after: str = "", **options) -> dict:
+    return {
+        f"{strength} {name}{after}": functools.partial(
+            one_across_run, strength=strength, steps=steps, **options, **method
+        )
+        for name, method in methods.items()
+    }
+
+
+def adapted_to_photographs() -> tuple[dict, dict]:
+    runs = {}
+    for strength in STRENGTHS:
+        runs |= across_runs(ON_THE_DIAL, strength, steps=ADAPT_STEPS)
+    runs |= across_runs(AT_6 | GUESSED, 0.6, steps=ADAPT_STEPS)
+    runs |= across_runs(MAIN, 0.6, steps=LONGER_STEPS, after=", longer")
+    what = f"adapt_numbers(**options) from CLIP trained on clean numbers for {CLEAN_STEPS} steps; measure_numbers"
+    options = ON_THE_DIAL | AT_6 | GUESSED
+    return runs, {"what": what, "steps": ADAPT_STEPS, "steps of longer": LONGER_STEPS, "options": options}
+
+
+def from_nothing() -> tuple[dict, dict]:
+    methods = MAIN | {"trained on target": BASES["trained on target"]}
+    runs = across_runs(methods, 0.6, steps=SCRATCH_STEPS, scratch=True)
+    runs |= across_runs(MAIN, 0.6, steps=SCRATCH_LONGER_STEPS, scratch=True, after=", longer")
+    what = "as 06_combined.json, but every training starts from an untrained CLIP"
+    return runs, {
+        "what": what,
+        "steps": SCRATCH_STEPS,
+        "steps of longer": SCRATCH_LONGER_STEPS,
+        "options": methods,
+    }
+
+
+def numbers_in_other_hands() -> tuple[dict, dict]:
+    runs = {
+        name: functools.partial(one_across_run, strength=0.0, steps=ADAPT_STEPS, collection="uci", **options)
+        for name, options in IN_HAND.items()
+    }
+    what = "as 06_combined.json; the target is clean numbers in UCI's handwriting"
+    return runs, {"what": what, "steps": ADAPT_STEPS, "options": IN_HAND}
 
 
 @functools.cache
@@ -304,50 +388,77 @@ def emoji_domains() -> tuple[emoji.Emoji, dict[str, torch.Tensor], torch.Tensor]
     """The emoji, their features in every domain, to train on and to test on, and the features of their names."""
     icons = emoji.load()
     features = {domain: emoji_features(icons, domain) for domain in ("colour", "line", "noto")}
-    features |= {domain: emoji_features(icons, domain, copies=4) for domain in ("photographs", "clouds")}
-    features["new photographs"] = emoji_features(icons, "photographs", split="test")
+    features |= {domain: emoji_features(icons, domain, copies=4) for domain in ("photographs", *EMOJI_GUESSES)}
+    features["new photographs"] = emoji_features(icons, "photographs", split="test", copies=2)
     return icons, features, text.minilm_features(icons.names["en"])
 
 
+@functools.lru_cache(maxsize=2)
+def clean_emoji(seed: int) -> torch.nn.ModuleDict:
+    """Where an adaptation of this seed starts: CLIP on emoji in colour."""
+    icons, features, names = emoji_domains()
+    seen, _ = emoji.split(icons, seed=seed)
+    start = emoji_model(seed, features["colour"][:, seen], names[seen])
+    return adapt_emoji(start, features["colour"][:, seen], None, names[seen], steps=EMOJI_STEPS, seed=seed)[0]
+
+
 def one_emoji_across_run(
-    seed: int, target: str, *, clouds: bool = False, on_target: bool = False, **options
+    seed: int,
+    target: str,
+    *,
+    scratch: bool = True,
+    guess: str | None = None,
+    on_target: bool = False,
+    means_of_both: bool = False,
+    **options,
 ) -> dict[str, float]:
-    """Lesson 06: emoji in colour with names → of the target domain without, on another split by concept."""
+    """Lesson 06: emoji in colour with names → of the target domain without, on another split by concept.
+
+    means_of_both: the mean that the image tower takes off is that of both domains, not of the source.
+    """
     icons, features, names = emoji_domains()
     seen, unseen = emoji.split(icons, seed=seed)
     source = features[target] if on_target else features["colour"]
-    if clouds:
-        source = torch.cat([source, features["clouds"]])
-    needed = features[target][:, seen] if options else None  # the source alone looks at no target
-    model, _ = train_emoji_across(source[:, seen], needed, names[seen], seed=seed, **options)
-    asked = {
-        "source": features["colour"],
-        "target": features["new photographs" if target == "photographs" else target],
-    }
-    found = measure_emoji(model, asked, names, icons.groups, seen, unseen)
-    return {name: round(value, 4) for name, value in found.items()}
+    if guess:
+        source = torch.cat([source, features[guess]])
+    tested = features["new photographs" if target == "photographs" else target]
+
+    def recall(model: torch.nn.ModuleDict) -> torch.Tensor:
+        return torch.tensor(emoji_recall(model, tested, names, unseen))
+
+    mean_of = torch.stack([source.mean(0), features[target].mean(0)]) if means_of_both else source
+    start = emoji_model(seed, mean_of[:, seen], names[seen]) if scratch else clean_emoji(seed)
+    steps = EMOJI_STEPS if scratch else EMOJI_ADAPT_STEPS
+    model, run = adapt_emoji(
+        start,
+        source[:, seen],
+        features[target][:, seen],
+        names[seen],
+        seed=seed,
+        steps=steps,
+        snapshot=recall,
+        every=steps // 4,
+        **options,
+    )
+    scores = measure_emoji(model, {"source": features["colour"], "target": tested}, names, icons.groups, seen, unseen)
+    scores |= {f"after {step} steps": float(value) for step, value in run.snapshots}
+    return {name: round(value, 4) for name, value in scores.items()}
 
 
-def across_modalities_and_domains() -> tuple[dict, dict]:
+def emoji_elsewhere() -> tuple[dict, dict]:
     runs = {}
-    for strength in DIAL:
-        runs[f"{strength} 0"] = functools.partial(one_across_run, strength=strength)
-        for coeff in COEFFS:
-            runs[f"{strength} {coeff}"] = functools.partial(
-                one_across_run, strength=strength, align=("dann",), coeff=coeff
-            )
-    for strength, methods in ((0.4, AT_4), (0.6, AT_6)):
-        for name, options in methods.items():
-            runs[f"{strength} {name}"] = functools.partial(one_across_run, strength=strength, **options)
-    for target, methods in EMOJI.items():
+    for target, methods in {"photographs": PHOTOGRAPHS, "line": STYLES, "noto": STYLES}.items():
         for name, options in methods.items():
             runs[f"{target} {name}"] = functools.partial(one_emoji_across_run, target=target, **options)
+    for name, options in ADAPTED_EMOJI.items():
+        runs[f"photographs, adapted: {name}"] = functools.partial(
+            one_emoji_across_run, target="photographs", scratch=False, **options
+        )
     settings = {
-        "numbers": "adapt_numbers, 300 steps, from CLIP trained on clean numbers for 800",
-        "map": "'strength λ': align=('dann',), coeff=λ; 0 is the source alone",
-        "options": AT_6,
-        "emoji": "train_emoji_across on emoji.split(seed=0 to 4)",
-        "emoji options": PHOTOGRAPHS,
+        "what": "adapt_emoji(**options) on emoji.split(seed); measure_emoji; R@10 of new names along the way",
+        "steps": EMOJI_STEPS,
+        "steps of adapted": EMOJI_ADAPT_STEPS,
+        "options": PHOTOGRAPHS,
     }
     return runs, settings
 
@@ -417,8 +528,8 @@ FROM_SCRATCH = {
         for domain, score in (("clean", "source accuracy"), ("photographs", "target accuracy"))
     },
     "combined": {
-        f"{method}, {score}": ("06_combined", f"0.6 {coeff}", score)
-        for method, coeff in (("source only", "0"), ("CLIP + DANN 0.3", "0.3"))
+        f"{method}, {score}": ("06_combined", f"0.6 {name}", score)
+        for method, name in (("source only", "source only"), ("CLIP + DANN 0.3", "DANN 0.3"))
         for score in ("source seen", "source unseen", "target seen", "target unseen")
     },
 }
@@ -443,7 +554,10 @@ LESSONS = {
     "05_own": digits_as_the_lesson_trains,
     "05_hands": digits_in_other_hands,
     "05_paper": paper_in_small,
-    "06_combined": across_modalities_and_domains,
+    "06_combined": adapted_to_photographs,
+    "06_scratch": from_nothing,
+    "06_hands": numbers_in_other_hands,
+    "06_emoji": emoji_elsewhere,
     "07_scaling": small_accumulated_cached,
     "from_scratch": from_scratch,
 }

@@ -16,7 +16,7 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits, load_sample_image, load_sample_images
+from sklearn.datasets import load_digits, load_sample_image
 from torch.nn import functional as F
 
 from xlib import _validate
@@ -135,28 +135,6 @@ def _photographs() -> dict[str, torch.Tensor]:
         return photo[top : top + PHOTOGRAPH_SIZE[0], left : left + PHOTOGRAPH_SIZE[1]]
 
     return {split: torch.from_numpy(np.stack([middle(n) for n in names])) for split, names in PHOTOGRAPHS.items()}
-
-
-# Lesson 06 still draws on these: stripes of 64 columns of scikit-learn's two photographs, whole stripes in one split.
-STRIPE = 64
-TEST_STRIPES = (1, 4, 7)
-
-
-def photo_stripes(split: str = "train") -> torch.Tensor:
-    """Two photographs in stripes, (S, 3, 427, 64) float32 in [0, 1]: S = 14 for "train", 6 for "test".
-
-    No pixel is in both splits. Raises ValueError for an unknown split.
-
-    Example:
-        >>> train, test = photo_stripes("train"), photo_stripes("test")
-        >>> train.shape, len(test)
-        (torch.Size([14, 3, 427, 64]), 6)
-    """
-    _validate.choice("split", split, SPLITS)
-    photos = torch.from_numpy(np.stack(load_sample_images().images))  # (2, 427, 640, 3) uint8
-    stripes = photos.permute(0, 3, 1, 2).unfold(3, STRIPE, STRIPE).permute(0, 3, 1, 2, 4)
-    wanted = [i for i in range(stripes.shape[1]) if (i in TEST_STRIPES) == (split == "test")]
-    return (stripes[:, wanted].flatten(0, 1).to(torch.float32) / 255).contiguous()
 
 
 def random_patches(

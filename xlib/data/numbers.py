@@ -144,37 +144,14 @@ def load(split: str = "train", *, strength: float = 0.0, collection: str = "mnis
     """
     digits.check_strength(strength)
     scans, labels = digits.load(split, collection=collection)
-    photos = digits.photographs(split) * strength if strength else None
-    return _tables(digits.resized(scans, SIDE), labels, photos)
-
-
-# Lesson 06 alone: its stored runs were made with these pictures. Goes when they are measured again.
-def load_before(split: str = "train", *, strength: float = 0.0) -> CaptionedNumbers:
-    """What `load` gave before it had MNIST: UCI's 8×8 scans enlarged to 16×16, on stripes of two photographs.
-
-    Raises ValueError for an unknown split or a strength outside [0, 1].
-
-    Example:
-        >>> tables = load_before("test", strength=0.5)
-        >>> tables.glyphs.shape, tables.photos.shape
-        (torch.Size([386, 16, 16]), torch.Size([6, 3, 427, 64]))
-    """
-    digits.check_strength(strength)
-    scans, labels = digits.uci_scans(split)
-    photos = digits.photo_stripes(split) * strength if strength else None
-    return _tables(digits.resized(scans, SIDE), labels, photos)
-
-
-def _tables(scans: torch.Tensor, labels: torch.Tensor, photos: torch.Tensor | None) -> CaptionedNumbers:
-    """Of scans (G, 1, 16, 16) with labels (G,)."""
     count = labels.bincount(minlength=10)
     first = count.cumsum(0) - count
     number = torch.tensor(NUMBERS)
     places = torch.stack((number // 10, number % 10), dim=1)  # (90, 2)
     return CaptionedNumbers(
-        glyphs=scans[labels.argsort(stable=True), 0],
+        glyphs=digits.resized(scans, SIDE)[labels.argsort(stable=True), 0],
         spans=torch.stack((first[places], count[places]), dim=2),
-        photos=photos,
+        photos=digits.photographs(split) * strength if strength else None,
     )
 
 

@@ -1,7 +1,8 @@
 """The training of lesson 06: a CLIP that has captions in one domain, and learns to work in another without."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -32,14 +33,15 @@ def adapt(
     steps: int,
     rate: float,
     decay: float,
-    align: tuple[str, ...] = (),
+    align: Mapping[str, float] = MappingProxyType({}),
     between: str = "domains",
-    coeff: float = 0.3,
     information: float = 0.0,
     guesses: float = 0.0,
     classes: Tensor | None = None,
     seed: int = 0,
     title: str = "adapting",
+    snapshot: Callable[[nn.ModuleDict], Tensor] | None = None,
+    every: int = 100,
 ) -> tuple[nn.ModuleDict, training.Run]:
     """Train a copy of a CLIP on captioned source images, and on target images that have no captions.
 
@@ -50,21 +52,21 @@ def adapt(
         batches: see `Batches`; the target is drawn only where a term needs it.
         steps, rate, decay: of AdamW, with one cycle of the learning rate. seed: of the batches and of the domain
             head.
-        align: any of "dann" and "mmd".
+        align: "dann" with λ of its reversal, "mmd" with the weight of MMD, or both.
         between: "domains", whose features are brought together; or "modalities", the embeddings of images and texts.
-        coeff: λ of the reversal. MMD has weight 1.
         information, guesses: weights of `information_maximisation` of the target's captions, of `self_training_loss`.
         classes: what the text tower takes for the captions to guess among. None: those of the batch.
+        snapshot: takes the model, see `training.fit`; every: so many steps.
     Returns the adapted model, in evaluation mode, and its Run.
     Raises ValueError for an unknown name in align or between; whatever the terms raise.
     Relations: with no align, information or guesses, plain CLIP on the source: its loss is `info_nce` alone.
 
     Example:
         >>> from xlib.experiments.numbers import numbers_batches, numbers_model
-        >>> options = {"steps": 2, "rate": 3e-3, "decay": 0.01, "align": ("dann", "mmd"), "information": 0.1}
+        >>> options = {"steps": 2, "rate": 3e-3, "decay": 0.01, "align": {"dann": 0.3, "mmd": 1.0}}
         >>> model, run = adapt(numbers_model(0), numbers_batches(1.0), **options)
         >>> sorted(run.history[0])
-        ['contrastive', 'domain', 'information', 'loss', 'mmd', 'step']
+        ['contrastive', 'domain', 'loss', 'mmd', 'step']
     """
     for name in align:
         _validate.choice("align", name, ("dann", "mmd"))
@@ -94,11 +96,11 @@ def adapt(
         terms = combined_loss(
             za[:n],
             zb,
-            model["domain"](grad_reverse(both, ramp * coeff)) if "dann" in align else None,
+            model["domain"](grad_reverse(both, ramp * align["dann"])) if "dann" in align else None,
             side if align else None,
             logit_scale=model["scale"](),
             features=both if "mmd" in align else None,
-            mmd_coeff=ramp,
+            mmd_coeff=ramp * align.get("mmd", 0.0),
         )
         if information or guesses:
             captions = zb if classes is None else F.normalize(model["text"](classes), dim=1)
@@ -120,6 +122,7 @@ def adapt(
         with torch.autocast(device.type, enabled=False):  # in 16 bits a logit near 100 is a multiple of one half
             return model["scale"]().detach() * z.float() @ captions.float().T
 
+    watched = {"snapshot": None if snapshot is None else lambda: snapshot(model), "every": every}
     return model, training.fit_one_cycle(
-        model, loss, steps=steps, rate=rate, decay=decay, generator=generator, title=title
+        model, loss, steps=steps, rate=rate, decay=decay, generator=generator, title=title, **watched
     )

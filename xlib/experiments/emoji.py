@@ -12,7 +12,7 @@ from xlib.course import training
 from xlib.course.runtime import to_device
 from xlib.data import digits, emoji
 from xlib.experiments.adapt import Batches, adapt
-from xlib.retrieval import retrieval
+from xlib.retrieval import hits
 
 
 def train_emoji(
@@ -58,6 +58,7 @@ def train_emoji(
     )
 
 
+EMOJI_GUESSES = ("clouds", "specks", "clouds behind")
 EMOJI_SIDE = 32  # pixels of an emoji, each way, where domains are compared
 
 
@@ -67,8 +68,10 @@ def emoji_features(
     """`encoders.edges_and_colours` of all N emoji in one domain: (styles × copies, N, 1088).
 
     domain: "colour" (OpenMoji and Twemoji on white); "line" (OpenMoji's lines); "noto" (black and white);
-    "photographs" (the two in colour, times .4 + .6 · a random patch of a photograph); or "clouds" (the same, with
-    `clouds` in place of photographs). copies: of photographs and clouds, each on other backgrounds.
+    "photographs" (the two in colour, times .4 + .6 · a random patch of a photograph). And three guesses at it, by
+    somebody who has none: "clouds" (the same, with `clouds` in place of photographs); "specks" (the same, with
+    a random number for each pixel and channel); "clouds behind" (the emoji covers what is behind it). copies: of
+    photographs and guesses, each on other backgrounds.
     split: which photographs, "train" or "test". side: of the pictures, 32 or 64 pixels.
     Some 0.4 s for each copy of a style at 32.
     Raises ValueError for another domain, split or side.
@@ -79,20 +82,24 @@ def emoji_features(
         torch.Size([4, 3, 1088])
     """
     _validate.choice("side", side, (32, 64))
-    _validate.choice("domain", domain, ("colour", "line", "noto", "photographs", "clouds"))
+    _validate.choice("domain", domain, ("colour", "line", "noto", "photographs", *EMOJI_GUESSES))
     _validate.choice("split", split, digits.SPLITS)
     styles = {"line": ("openmoji-line",), "noto": ("noto",)}.get(domain, ("openmoji", "twemoji"))
     generator = torch.Generator().manual_seed(digits.SPLITS.index(split))
-    stripes = digits.photo_stripes(split)
+    photos = digits.photographs(split)
+    through = {  # what shines through an emoji, as through a slide
+        "photographs": lambda n: digits.random_patches(photos, n, height=side, width=side, generator=generator),
+        "clouds": lambda n: clouds(n, side, generator=generator),
+        "specks": lambda n: torch.rand(n, 3, side, side, generator=generator),
+    }
     features = []
     for _ in range(copies):
         for style in styles:
-            images = F.avg_pool2d(emoji.on_background(icons.images[style]), 64 // side)
-            if domain == "photographs":
-                under = digits.random_patches(stripes, len(images), height=side, width=side, generator=generator)
-                images = images * (0.4 + 0.6 * under)
-            if domain == "clouds":
-                images = images * (0.4 + 0.6 * clouds(len(images), side, generator=generator))
+            rgba = icons.images[style]
+            behind = clouds(len(rgba), 64, generator=generator) if domain == "clouds behind" else 1.0
+            images = F.avg_pool2d(emoji.on_background(rgba, behind), 64 // side)
+            if domain in through:
+                images = images * (0.4 + 0.6 * through[domain](len(images)))
             features.append(encoders.edges_and_colours(images))
     return torch.stack(features)
 
@@ -146,7 +153,8 @@ def emoji_model(seed: int, features: Tensor, names: Tensor) -> nn.ModuleDict:
     )
 
 
-def train_emoji_across(
+def adapt_emoji(
+    start: nn.ModuleDict,
     source: Tensor,
     target: Tensor | None,
     names: Tensor,
@@ -156,14 +164,15 @@ def train_emoji_across(
     batch: int = 128,
     **options,
 ) -> tuple[nn.ModuleDict, training.Run]:
-    """CLIP on emoji of one domain with names, and of another without: `adapt` of an untrained `emoji_model`.
+    """`adapt` of an `emoji_model`, untrained or trained, on emoji of one domain with names and of another without.
 
     source: (S, N, D), `emoji_features` of the N emoji to train on. target: (T, N, D), or None where no option needs
-    it. names: (N, 384). options: align, coeff, information, guesses, as in `adapt`.
+    it. names: (N, 384). options: align, information, guesses, snapshot, every, as in `adapt`.
 
     Example:
         >>> line, photographs, names = torch.rand(1, 8, 20), torch.rand(2, 8, 20), torch.rand(8, 384)
-        >>> model, run = train_emoji_across(line, photographs, names, steps=2, align=("mmd",))
+        >>> start = emoji_model(0, line, names)
+        >>> model, run = adapt_emoji(start, line, photographs, names, steps=2, align={"mmd": 1.0})
         >>> sorted(run.history[0])
         ['contrastive', 'loss', 'mmd', 'step']
     """
@@ -181,9 +190,22 @@ def train_emoji_across(
         features = some(target, chosen, generator)
         return features, features  # the tower's dropout is all that changes them
 
-    model = emoji_model(seed, source if target is None else torch.stack([source.mean(0), target.mean(0)]), names)
     batches = Batches(pairs, unpaired)
-    return adapt(model.to(device), batches, steps=steps, rate=2e-3, decay=0.1, classes=names, seed=seed, **options)
+    return adapt(start, batches, steps=steps, rate=2e-3, decay=0.1, classes=names, seed=seed, **options)
+
+
+@torch.no_grad()
+def emoji_recall(model: nn.ModuleDict, styles: Tensor, names: Tensor, rows: Tensor) -> float:
+    """R@10 of pictures among the names of these rows, the mean over the styles. styles (S, N, D), names (N, 384).
+
+    Example:
+        >>> features, names = torch.rand(2, 20, 30), torch.rand(20, 384)
+        >>> emoji_recall(emoji_model(0, features, names), features, names, torch.arange(10))  # ten names in all
+        1.0
+    """
+    texts = F.normalize(model["text"](names[rows]), dim=1)
+    found = [F.normalize(model["image"](model["features"](style[rows])), dim=1) for style in styles]
+    return sum(hits(z, texts, k=(10,)).mean().item() for z in found) / len(found)
 
 
 @torch.no_grad()
@@ -215,8 +237,8 @@ def measure_emoji(
         for style in styles:
             z = F.normalize(model["image"](model["features"](style)), dim=1)
             for name, rows in (("seen", seen), ("unseen", unseen)):
-                found[name].append(retrieval(z[rows], texts[rows], k=(10,), resamples=1)[10].value)
-            found["name to picture"].append(retrieval(texts[unseen], z[unseen], k=(10,), resamples=1)[10].value)
+                found[name].append(hits(z[rows], texts[rows], k=(10,)).mean().item())
+            found["name to picture"].append(hits(texts[unseen], z[unseen], k=(10,)).mean().item())
             for name, rows in (("group seen", seen), ("group", unseen)):
                 right = (z[rows] @ classifier.T).argmax(dim=1) == groups[rows]
                 found[name].append(right.double().mean().item())
