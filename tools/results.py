@@ -551,6 +551,7 @@ LESSONS = {
     "02_infonce": infonce,
     "03_clip": clip_numbers_and_emoji,
     "05_dann": digits_at_full_strength,
+    "05_dial": digits_along_the_dial,
     "05_own": digits_as_the_lesson_trains,
     "05_hands": digits_in_other_hands,
     "05_paper": paper_in_small,
