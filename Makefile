@@ -22,14 +22,14 @@ check test: export NUMBA_NUM_THREADS = 1
 .PHONY: help lab check test site bench results paper picture times links clean-notebooks constraints
 
 help:
-	@echo "make lab               open the course in JupyterLab"
+	@echo "make lab               open the course in JupyterLab: your own copies of the lessons, in work/"
 	@echo "make check             while you work: style, import rules, examples, quick unit tests; no browser, a minute"
 	@echo "make test              unit tests, every notebook, and the browser tests"
 	@echo "make site              run the lessons, and write them as web pages that work offline, into site/"
 	@echo "make bench             measure speed and memory beside other libraries, into tests/benchmarks/results.md"
 	@echo "make results           repeat the runs over several seeds that the lessons quote: hours; ARGS=05 for one lesson"
 	@echo "make paper             two rows of the DANN paper's table, for a GPU; on a CPU the first in small, in hours"
-	@echo "make picture           take README's picture from the running course"
+	@echo "make picture           take the pictures of README and of the lessons from the running course"
 	@echo "make times             run every lesson, and write its seconds into README.md and its title"
 	@echo "make links             write the repository's address of pyproject.toml into all badges and installs"
 	@echo "make clean-notebooks   store the notebooks as the tests want them: no outputs, ids, plain metadata"
@@ -73,7 +73,7 @@ paper:
 
 picture:
 	$(SETUP) --extras browser
-	@$(RUN) tools/picture.py
+	@$(RUN) tools/picture.py $(ARGS)
 
 times:
 	$(SETUP) --extras test

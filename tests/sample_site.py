@@ -39,8 +39,8 @@ def answer(x):  # one line of code that is longer than any phone is wide, so tha
 
 The same words, another place."""
 EXPLORER = f"""import numpy as np
-from tqdm.auto import tqdm
 from xlib.explore import explore
+from xlib.progress import tqdm
 
 rng = np.random.default_rng(0)
 captions = [f"thing {{i}}" for i in range(20)]
@@ -58,8 +58,8 @@ from xlib.explore.panel import panel
 class Width(T.HasTraits):
     width = T.Float(1.0, help="width")
 
-def draw(model, figure):
-    figure.subplots().plot([0, model.width])
+def draw(model, scene):
+    scene.axes().set(x=(0, 1), y=(0, 2)).line([0, 1], [0, model.width])
     return f"A line up to {model.width}."
 
 panel(Width(), draw, controls={"width": (0.0, 2.0, 0.1)})"""

@@ -4,6 +4,7 @@ tells right from wrong is in test_exercises.py."""
 import itertools
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -123,6 +124,117 @@ def test_works_without_gradients_around_it_and_leaves_random_numbers_alone():
 
 def test_notebook_does_not_show_the_message_twice():
     assert DisplayFormatter().format(checks.clip_loss(clip_loss)) == ({}, {})
+
+
+# -- what the answer reads beside its arguments
+
+bias = torch.tensor(3.0)
+offsets = [0.0]
+N = 3
+EPS = 1e-9
+
+
+def half(x):
+    return x / 2
+
+
+def reads_bias(za, zb, scale):
+    return clip_loss(za, zb, scale) + 0 * bias
+
+
+def reads_a_list_within(za, zb, scale):
+    return sum((clip_loss(za, zb, scale) for _ in offsets), 0.0)
+
+
+def reads_n(za, zb, scale):
+    return F.cross_entropy(scale * za @ zb.T, torch.arange(N))
+
+
+@torch.enable_grad()
+def reads_behind_a_decorator(za, zb, scale):
+    return clip_loss(za, zb, scale) + 0 * bias
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [(reads_bias, "bias"), (reads_a_list_within, "offsets"), (reads_n, "N"), (reads_behind_a_decorator, "bias")],
+)
+def test_an_answer_that_reads_data_of_the_notebook_is_told_so(answer, name, capsys):
+    result = checks.clip_loss(answer)
+    assert (result.passed, result.unsolved) == (False, False)
+    says = f"✗ clip_loss: your function reads `{name}` from the notebook, which is not one of its arguments"
+    assert result.message == f"{says} (za, zb, logit_scale)"
+    assert capsys.readouterr().out == result.message + "\n"
+
+
+def test_modules_functions_and_constants_may_be_read_and_own_names_are_no_globals():
+    def fine(za, zb, scale):
+        bias = torch.zeros(())  # noqa: F841  its own
+        return 2 * half(clip_loss(za, zb, scale)) + EPS - EPS
+
+    assert checks.clip_loss(fine).passed
+
+
+def test_a_stub_that_reads_data_is_still_unsolved():
+    def stub(za, zb, scale):
+        bias  # noqa: B018
+
+    assert checks.clip_loss(stub).unsolved
+
+
+def test_an_answer_that_a_check_wraps_is_looked_into():
+    def largest_batch(memory, d, tables):
+        return memory // N
+
+    assert "reads `N` from the notebook" in checks.largest_batch(largest_batch).message
+
+
+# -- what a notebook shows
+
+
+@pytest.fixture
+def page(monkeypatch):
+    """Pages that checks display, in a session in which nothing has been solved."""
+    pages = []
+    monkeypatch.setattr(engine, "PASSED", set())
+    monkeypatch.setattr(engine.report, "output", lambda text, page: pages.append(page.partition("</style>")[2]))
+    return pages
+
+
+def test_a_verdict_has_sign_shape_and_words_and_counts_what_is_solved(page):
+    checks.clip_loss(lambda za, zb, scale: None)
+    checks.clip_loss(lambda za, zb, scale: 2 * clip_loss(za, zb, scale))
+    checks.clip_loss(clip_loss)
+    checks.recall_at_k(recall_at_k)
+    checks.clip_loss(clip_loss)
+    checks.mmd_unbiased(lambda x, y, sigma: None)  # of another lesson
+    marks = [("open", "not solved yet", "·"), ("wrong", "wrong", "✗"), *[("passed", "passed", "✓")] * 3]
+    for found, (shape, words, sign) in zip(page, marks, strict=False):
+        assert f'<b class="{shape}" role="img" aria-label="{words}">{sign}</b>' in found
+    solved = [re.search(r"(\d) of (\d) solved in this lesson", found).groups() for found in page]
+    assert solved == [("0", "4"), ("0", "4"), ("1", "4"), ("2", "4"), ("2", "4"), ("0", "4")]
+
+
+def test_the_input_is_folded_away_and_said_once(page):
+    checks.clip_loss(explode)
+    message, _, folded = page[0].partition("<details>")
+    assert "za = " not in message
+    assert "(input:" not in page[0]
+    assert "<summary>the input that showed it</summary><code>za = [[1, 0]" in folded
+    checks.clip_loss(clip_loss)
+    checks.clip_loss(clip_loss(*[torch.eye(2)] * 2, 1))
+    checks.clip_loss(reads_bias)
+    assert not any("<details>" in found for found in page[1:])
+
+
+def test_what_an_answer_says_is_text(page):
+    def hostile(za, zb, scale):
+        raise ValueError("<script>alert(1)</script>")
+
+    checks.clip_loss(hostile)
+    assert "<script" not in page[0]
+    assert "&lt;script&gt;alert(1)" in page[0]
+    assert "<code>raise ValueError(&quot;&lt;script&gt;" in page[0]
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,9 @@ def test_whatever_a_caption_holds_stays_text(tmp_path):
         assert "<" not in text  # browsers have rules of their own for "<!--<script>"
         assert text.isascii()
         state = found.data["state"]
-        for name in ("captions", "classes", "modalities", "domains", "groups", "title", "comparisons"):
+        for name in ("captions", "classes", "modalities", "domains", "groups", "title"):
             assert state["setup"][name] == w.setup[name]
+        assert state["snapshots"] == w.snapshots
         assert state["setup"]["captions"] == HOSTILE * 3
         assert (state["typed"], state["landed"], state["refused"]) == ("", {}, "")  # nothing can encode it there
         for name in ("selected", "axis", "query", "alt_text", "projection", "note", "warning"):
@@ -110,7 +111,7 @@ def test_the_page_holds_all_that_the_widget_would_send(tmp_path):
         assert data["state"][name] is None
     for name, sent in w.maps.items():
         assert unpacked(data["bytes"][f"maps/{name}/frames"], np.uint8).tobytes() == sent["frames"]
-        assert data["state"]["maps"][name] == {"axes": sent["axes"], "extent": sent["extent"], "frames": None}
+        assert data["state"]["maps"][name] == {"axes": sent["axes"], "frames": None}
     offline = page.offline(w.model)
     for name in ("rows", "cosines", "ranks"):
         assert unpacked(data["bytes"][f"offline/{name}"], np.uint8).tobytes() == offline[name]
@@ -146,7 +147,8 @@ def test_offline_answers_are_those_of_the_model_at_the_last_step(shape):
                 assert ranks[i].tolist() == m.ranks
                 if not known:
                     continue
-                assert f"; {agree[a, i]} of these {len(known)} are also nearest on the map." in m.note
+                agreement = f"{agree[a, i]} of these {len(known)} are also among the nearest {len(known)} on the map."
+                assert (f"; {agreement}" in m.note) != (f"Only {agreement}" == m.warning)
                 assert f"trustworthiness: {trust[name]:.2f} " in m.note
     assert (rows[1] < 0).any() == (shape != "pairs")
 

@@ -84,7 +84,7 @@ def test_it_runs_from_another_folder_and_prints_chance_and_a_baseline(name, tmp_
     assert "torch" in imported
     assert not imported & set(NAMES)
     others = {m for m in imported if m.startswith("xlib.") and not m.startswith("xlib.data")}
-    assert others <= {"xlib._validate", "xlib._files"}
+    assert others <= {"xlib._validate", "xlib._files", "xlib.progress"}
 
 
 # --- what the files define is what the lessons teach -----------------------------------------------

@@ -5,12 +5,14 @@ import types
 
 import numpy as np
 import pytest
+import results
 import torch
 import torch.nn.functional as F
 import traitlets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lessons import lesson
+from scenes import walk
 from scipy.linalg import orthogonal_procrustes
 from sklearn.cross_decomposition import CCA
 from sklearn.metrics.pairwise import cosine_similarity
@@ -140,15 +142,15 @@ def test_the_gap_panels_model_keeps_the_promises_of_the_text(seed):
     assert torch.equal(ranks(apart), ranks(order))
 
 
-def test_arrows_stay_on_the_circle_while_normalised():
-    arrows = classes("Arrows").Arrows(tips=[[3.0, 4.0], [0.0, 2.0]])
-    assert arrows.tips == [[3.0, 4.0], [0.0, 2.0]]
+def test_arrows_are_2_long_at_most_and_1_while_normalised():
+    arrows = classes("Arrows").Arrows(tips=[[3.0, 4.0], [0.0, 0.5]])
+    assert arrows.tips == [pytest.approx([1.2, 1.6]), [0.0, 0.5]]
     arrows.normalise = True
-    assert arrows.tips == [[0.6, 0.8], [0.0, 1.0]]
+    assert arrows.tips == [pytest.approx([0.6, 0.8]), [0.0, 1.0]]
     arrows.tips = [[0.0, -7.0], [1.0, 0.0]]
     assert arrows.tips == [[0.0, -1.0], [1.0, 0.0]]
     arrows.tips = [[0.0, 0.0], [5.0, 0.0]]  # no direction: nothing to divide by
-    assert arrows.tips[0] == [0.0, 0.0]
+    assert arrows.tips == [[0.0, 0.0], [1.0, 0.0]]
 
 
 def test_handle_and_slider_turn_together():
@@ -164,6 +166,52 @@ def test_handle_and_slider_turn_together():
         assert turn.grip[0] == pytest.approx(
             [2.4 * math.cos(math.radians(angle)), 2.4 * math.sin(math.radians(angle))]
         )
+
+
+@pytest.fixture(scope="module")
+def panels():
+    """What the lesson defines up to section 5, on its own data."""
+    cells = ("set-up", "arrows-panel", "arrows-draw", "two-encoders", "cosine-definition", "hubs", "gap-made")
+    cells += ("gap-moved", "gap-panel", "gap-draw", "turn-panel", "turn-draw")
+    return types.SimpleNamespace(**results.from_lesson("01_shared_space", cells))
+
+
+def test_nothing_in_a_panel_is_off_its_axes_or_unreadable(panels):
+    walk(panels.arrows_panel)
+    walk(panels.gap_panel, times=[0.0, 1.0, 2.5, 5.0])
+    walk(panels.turn_panel, angle=[-180, -90, 0, 45, 180])
+
+
+def test_the_arrows_panel_says_what_the_arrows_are(panels):
+    panels.arrows.normalise, panels.arrows.tips = False, [[2.0, 0.0], [0.0, 1.0]]
+    alone = "Two arrows of length 2.00 and 1.00, 90 degrees apart: dot product 0.00, cosine 0.00."
+    assert panels.arrows_panel.alt_text == alone
+    panels.arrows.tips = [[2.0, 0.0], [0.0, 0.0]]
+    assert panels.arrows_panel.alt_text.endswith("with no angle between them: dot product 0.00, no cosine.")
+    panels.arrows.tips = [[0.0, 2.0], [math.sqrt(1.75), 1.5]]
+    asked = "Two arrows of length 2.00 and 2.00, 41 degrees apart: dot product 3.00, cosine 0.75."  # by the text
+    assert panels.arrows_panel.alt_text == asked
+
+
+def test_the_gap_panel_breaks_one_direction_or_none(panels):
+    panels.gap_model.times, panels.gap_model.right_angles = 5.0, False
+    assert "from name to sentence 1.00, back 0.01" in panels.gap_panel.alt_text
+    panels.gap_model.right_angles = True
+    assert "from name to sentence 1.00, back 0.99" in panels.gap_panel.alt_text
+
+
+def test_the_turn_panel_keeps_the_best_angle_to_itself_until_it_is_asked(panels):
+    turn, view = panels.turn, panels.turn_panel
+    turn.angle, turn.mirror, turn.curve = 0, False, False
+    assert "best" not in view.alt_text
+    assert "best" not in str(view.scene)
+    turn.curve = True
+    said = view.alt_text.split("The best of all angles is ")[1].rstrip(".").split(", with ")
+    assert abs((float(said[0]) - panels.secret + 180) % 360 - 180) < 5  # there is noise on the points
+    turn.angle = int(said[0])
+    assert f"pairs lie {said[1]} apart" in view.alt_text
+    turn.mirror = True
+    assert float(view.alt_text.split("with ")[1].rstrip(".")) > 20 * float(said[1])
 
 
 def test_the_ridge_is_chosen_on_concepts_that_the_fit_has_not_met():

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from lessons import lesson
 from open_clip.loss import ClipLoss, SigLipLoss
+from scenes import check_scene, walk
 from torch.testing import assert_close
 
 from xlib import contrastive
@@ -129,7 +130,7 @@ def test_the_constructed_critic_is_the_log_density_ratio():
 
 @pytest.fixture
 def circle():
-    scope = results.from_lesson("02_infonce", ("set-up", "four-pairs", "circle-model"))
+    scope = results.from_lesson("02_infonce", ("set-up", "circle-model"))
     return scope["Circle"](
         pictures=[[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], captions=[[0.9, 0.1], [0.3, 2.0], [-1.0, -3.0]]
     )
@@ -149,7 +150,7 @@ def test_following_the_force_reaches_three_corners_and_back(circle):
     points = torch.tensor([circle.pictures, circle.captions], dtype=torch.float64)
     table = points[0] @ points[1].T
     assert_close(table, 1.5 * torch.eye(3, dtype=torch.float64) - 0.5, rtol=0, atol=0.02)
-    assert circle.loss.item() == pytest.approx(contrastive.info_nce_floor(3, 2.0), abs=1e-3)
+    assert circle.loss == pytest.approx(contrastive.info_nce_floor(3, 2.0), abs=1e-3)
     circle.steps = 0
     assert_close(torch.tensor(circle.pictures), torch.tensor(before))
 
@@ -167,7 +168,89 @@ def test_all_in_one_place_is_a_point_of_balance(circle):
     circle.pictures = circle.captions = [[1.0, 0.0]] * 3
     circle.steps = 100
     assert circle.pictures == [[1.0, 0.0]] * 3
-    assert circle.loss.item() == pytest.approx(math.log(3))
+    assert circle.loss == pytest.approx(math.log(3))
+
+
+def at(*degrees):
+    return [[math.cos(math.radians(d)), math.sin(math.radians(d))] for d in degrees]
+
+
+def turns(circle):
+    """The force on each point, positive where it turns it to the left."""
+    points = torch.tensor([circle.pictures, circle.captions], dtype=torch.float64)
+    return (circle.force(points) * torch.stack([-points[..., 1], points[..., 0]], dim=-1)).sum(-1)
+
+
+def corners(circle):
+    """Whether the pairs stand 120° apart."""
+    table = torch.tensor(circle.pictures) @ torch.tensor(circle.captions).T
+    return torch.allclose(table, 1.5 * torch.eye(3) - 0.5, atol=0.02)
+
+
+def test_what_the_folded_answers_say_of_the_circle(circle):
+    circle.pictures, circle.captions = at(60, 100, 300), at(80, 130, 300)  # caption 1 between pictures 1 and 2
+    pictures, captions = turns(circle)
+    assert pictures[1] > 0.2 > 0 > captions[0]  # apart, and caption 1 towards picture 1
+    circle.pictures, circle.captions, circle.steps = at(80, 170, 300), at(125, 20, 235), 200
+    assert corners(circle)
+    circle.pictures, circle.captions, circle.steps = at(5, 0, 0), at(0, 0, 0), 200
+    assert not corners(circle)
+    assert circle.pictures[1] == pytest.approx(circle.pictures[2])
+    circle.pictures, circle.captions, circle.steps = at(5, -5, 0), at(0, 0, 0), 200
+    assert corners(circle)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """shown(*cells): what these cells of the lesson define, with a model of a few steps."""
+    monkeypatch.setenv("XLIB_BUDGET", "smoke")
+    return lambda *cells: results.from_lesson("02_infonce", ("set-up", *cells))
+
+
+def test_the_circles_panel_can_be_read_everywhere(shown):
+    scope = shown("circle-model", "circle-panel", "circle-show")
+    walk(scope["circle_panel"])
+    circle = scope["circle"]
+    for pictures, captions in ((at(0, 0, 0), at(0, 0, 0)), (at(90, 90, 91), at(90, 270, 271)), (at(5, 20, 35),) * 2):
+        circle.pictures, circle.captions = pictures, captions
+        words = scope["circle_panel"].alt_text  # drawn here, for the browser draws it otherwise
+        check_scene(scope["circle_panel"].scene)
+    assert words.startswith("Loss 1.01")
+    assert "picture 1 gives its caption 0.3" in words
+
+
+@pytest.fixture
+def table(shown):
+    return shown(
+        "pairs", "train", "score", "contrast", "base", "temperature-batch", "temperature-draw", "temperature-show"
+    )
+
+
+def test_the_tables_panel_can_be_read_everywhere(table):
+    walk(table["table_panel"], picture=table["close"])
+
+
+def test_where_nobody_is_pushed_the_table_says_so(table):
+    table["close_za"][:] = table["close_zb"]  # perfect
+    table["table"].temperature, table["table"].picture = 0.01, 90
+    walk(table["table_panel"], picture=[90])
+    assert table["table_panel"].alt_text == (
+        "Temperature 0.01: loss 0.000, where blind guessing costs 2.08. Picture of 90: no push at all."
+    )
+    table["close_za"][6] = table["close_zb"][0]  # but 90 looks just like a 42
+    table["table"].temperature = 0.03
+    assert "Picture of 90: caption 42 takes 100% of a push of 1.000." in table["table_panel"].alt_text
+
+
+def test_a_click_on_a_row_of_the_table_chooses_its_picture(table):
+    for axes in table["table_panel"].scene["axes"]:
+        assert axes["pick"]["y"] == ["picture", [0, 1, 2, 3, 4, 5, 6, 7], table["close"]]
+    table["table"].picture = 27
+    assert "Picture of 27:" in table["table_panel"].alt_text
+
+
+def test_the_panel_of_the_bound_can_be_read_everywhere(shown):
+    walk(shown("bound-measure", "bound-panel")["bound_panel"], size=[2**k for k in range(1, 12)])
 
 
 def test_a_stored_run_can_be_measured_again():

@@ -6,20 +6,29 @@ import math
 
 import numpy as np
 import pytest
+import results
 import torch
+import torch.nn.functional as F
+import traitlets
 from lessons import MAGIC, NOTEBOOKS, lesson
+from scenes import check_scene, walk
 from scipy import integrate, stats
 from sklearn.metrics.pairwise import rbf_kernel
 
 from xlib import mmd
-from xlib.experiments.digits import halves
+from xlib.course import report
+from xlib.experiments.digits import halves, held_out_digits
+from xlib.explore.panel import panel
+from xlib.explore.scene import Scene, fixed
+
+CELLS = {cell["id"]: cell["source"] for cell in json.loads((NOTEBOOKS / "04_mmd.ipynb").read_text("utf-8"))["cells"]}
 
 
 @pytest.fixture(scope="module")
 def shown():
     """The lesson's own functions, in one namespace as in its kernel."""
     found = lesson("04_mmd")
-    scope = {"torch": torch, "math": math, "stats": stats, "mmd": mmd}
+    scope = {"torch": torch, "math": math, "stats": stats, "mmd": mmd, "report": report}
     names = "bell humps phi polynomial powers gaussian repeats tables averages four_estimates truth blobs splits"
     names += (
         " p_values median_of_each rejected kernel loss_with_median coral_p_values popular_mmd kept_for_backward move"
@@ -152,6 +161,87 @@ def test_what_is_kept_for_backward_grows_with_the_big_tensor(shown):
     assert gradient.shape == x.shape
     assert 32 * 32 * 100 * 4 / 1e6 < megabytes < 1.5 * 32 * 32 * 100 * 4 / 1e6
     assert shown["kept_for_backward"](lambda a, b: mmd.mmd2(a, b, bandwidths=9.0), x, y)[0] < megabytes / 5
+
+
+# -- the panels
+
+
+@pytest.fixture
+def samples():
+    """The panel of two samples, as its cells make it."""
+    return results.from_lesson("04_mmd", ("set-up", "drag-model", "drag-draw", "drag-panel"))
+
+
+def p_value(scope):
+    return float(scope["samples_panel"].alt_text.split(", p ")[1].split(";")[0])
+
+
+def test_the_panel_of_two_samples_is_readable_everywhere(samples):
+    walk(samples["samples_panel"], sigma=[0.1, 0.7, 3.0])
+    for sample in (samples["two_samples"].twins, samples["two_samples"].ring):
+        sample(None)
+        samples["samples_panel"].still()
+        check_scene(samples["samples_panel"].scene)
+
+
+def test_the_panel_shows_the_test_of_xlib(samples):
+    model, view = samples["two_samples"], samples["samples_panel"]
+    x, y = (torch.tensor(sample, dtype=torch.float64) for sample in (model.x, model.y))
+    draws = torch.Generator().manual_seed(0)
+    test = mmd.permutation_test(x, y, bandwidths=model.sigma, permutations=199, generator=draws)
+    assert view.alt_text.startswith(f"σ 0.70: unbiased MMD² {test.statistic:.3f}, p {test.p_value:.3f};")
+    right = view.scene["axes"][1]
+    counts = [sum(root**2 for root in mark["to"]) for mark in right["marks"][:2]]
+    assert counts == pytest.approx([199, 200 * test.p_value - 1])
+    assert right["title"] == f"p = (1 + {counts[1]:.0f}) / 200 = {test.p_value:.3f}"
+    codes = torch.tensor([[int(digit) for digit in code] for code in samples["split_codes"]], dtype=torch.float64)
+    assert (codes.sum(dim=1) == 8).all()
+    z = torch.cat([x, y])
+    null = [mmd.mmd2(z[code == 1], z[code == 0], bandwidths=model.sigma) for code in codes]
+    torch.testing.assert_close(torch.stack(null), test.null)  # what the browser is given deals out the same
+
+
+def test_what_is_folded_below_the_panel_is_what_one_sees(samples):
+    model, text = samples["two_samples"], "".join(CELLS["drag-answers"])
+    start = model.y
+    model.sigma = 0.1
+    assert "MMD² is .000 and p is .76" in text
+    assert "unbiased MMD² 0.000, p 0.760;" in samples["samples_panel"].alt_text
+    model.twins(None)
+    assert "It is −.18 with σ = .7, and −.25 with σ = .1" in text
+    for sigma, value in ((0.1, "−0.250"), (0.7, "−0.179")):
+        model.sigma = sigma
+        assert f"unbiased MMD² {value}, p 1.000;" in samples["samples_panel"].alt_text
+    model.ring(None)
+    assert np.mean(model.y, axis=0) == pytest.approx(np.mean(model.x, axis=0), abs=1e-6)
+    assert "σ from .2 to 1.1 does: p ≤ .05. With 1.2 and more" in text
+    for tenths in range(1, 31):
+        model.sigma = tenths / 10
+        assert (p_value(samples) <= 0.05) == (2 <= tenths <= 11)
+    model.y, model.sigma = start, 0.7
+    assert p_value(samples) == 0.02
+
+
+@pytest.mark.parametrize("ps", [[0.195] + [0.005] * 10, [0.5] * 11, [0.005] * 11])
+def test_the_dial_is_readable_everywhere(ps):
+    rates = [0.95, 0.949, 0.952, 0.95, 0.942, 0.932, 0.905, 0.827, 0.707, 0.597, 0.494]
+    apart = [-0.0002, 0.0018, 0.0094, 0.0234, 0.0436, 0.0691, 0.0978, 0.1268, 0.1515, 0.168, 0.1749]
+    found = [dict(zip(("accuracy", "MMD²", "p"), row, strict=True)) for row in zip(rates, apart, ps, strict=True)]
+    scope = {"along": {step / 10: row for step, row in enumerate(found)}, "held_out_digits": held_out_digits}
+    scope |= {"torch": torch, "F": F, "traitlets": traitlets, "fixed": fixed, "Scene": Scene}
+    scope |= {"BLUE": "#0072B2", "ORANGE": "#D55E00"}
+    exec("".join(CELLS["dial-draw"]), scope)
+    model = scope["Dial"]()
+    dial = panel(model, scope["draw_dial"], controls={"strength": (0.0, 1.0, 0.1)}, play="strength")
+    walk(dial, strength=[0.0, 0.1, 0.5, 1.0])
+    model.strength = 0.0
+    assert dial.alt_text.endswith(
+        f"0.950 of the held-out ones are read right, and MMD² between clean and photographed "
+        f"features is −0.0002, p = {ps[0]:.3f}."
+    )
+    solid, hollow = (mark for mark in dial.scene["axes"][2]["marks"] if mark["mark"] == "points")
+    assert len(hollow["x"]) == sum(p > 0.05 for p in ps)
+    assert len(solid["x"]) == sum(p <= 0.05 for p in ps)
 
 
 # -- section 7

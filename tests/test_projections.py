@@ -46,6 +46,32 @@ def test_pca_of_very_many_rows_is_fitted_on_a_sample(monkeypatch):
     np.testing.assert_allclose(sample.frames, whole.frames, atol=0.15 * whole.frames.std())
 
 
+def test_snapshots_that_come_one_by_one_are_turned_onto_the_one_before():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 6)) * [5, 3, 1, 1, 1, 1]
+    turned = x @ np.linalg.qr(rng.normal(size=(6, 6)))[0]  # PCA alone would give it other signs, or other axes
+    first = projections.follow(np.zeros((0, 50, 2)), x)
+    found = projections.follow(first.frames, turned + 7)
+    np.testing.assert_allclose(
+        first.frames[0],
+        (x - x.mean(0))
+        @ np.linalg.svd(x - x.mean(0))[2][:2].T
+        * np.sign((first.frames[0] * ((x - x.mean(0)) @ np.linalg.svd(x - x.mean(0))[2][:2].T)).sum(0)),
+        atol=1e-6,
+    )
+    np.testing.assert_allclose(found.frames, np.stack([first.frames[0]] * 2), atol=1e-6)
+    np.testing.assert_allclose(found.place(turned[3] + 7), found.frames[1, 3], atol=1e-6)
+    assert found.axes[1] == "turned onto the step before"
+    s = np.linalg.svd(x - x.mean(0))[1] ** 2
+    assert found.axes[0] == f"PCA of each step by itself ({s[:2].sum() / s.sum():.0%} of variance)"
+    np.testing.assert_allclose(projections.each(np.stack([x, turned + 7])), found.frames, atol=1e-6)
+
+
+def test_a_collapsed_snapshot_is_one_point():
+    layout = projections.follow(np.zeros((1, 5, 2)), np.ones((5, 3)))
+    assert np.abs(layout.frames).max() == 0
+
+
 # ---- UMAP
 
 

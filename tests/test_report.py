@@ -1,9 +1,10 @@
-"""Claims that can fail, intervals over runs against scipy, and runs over seeds that are kept and taken up again."""
+"""Claims that can fail, intervals over runs against scipy, tables; and runs over seeds, kept and taken up again."""
 
 import functools
 import json
 import math
 import os
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlib.course import report, seeds
-from xlib.course.report import ClaimFailed, claim, interval
+from xlib.course import _table, report, seeds
+from xlib.course.report import ClaimFailed, Gain, Interval, claim, interval
 from xlib.course.seeds import run_seeds
+from xlib.retrieval import Recall
 
 few = settings(deadline=None, max_examples=25)
 
@@ -152,7 +154,203 @@ def test_a_gain_is_the_interval_of_the_differences_run_by_run():
 
 def test_an_interval_is_written_with_three_digits_and_a_difference_with_its_sign():
     assert report.written((0.75, 0.7, 0.8)) == "0.750 [0.700, 0.800]"
-    assert report.written((0.0, -0.0104, 0.2), sign=True) == "+0.000 [-0.010, +0.200]"
+    assert report.written((0.0, -0.0104, 0.2), sign=True) == "0.000 [-0.010, +0.200]"
+    assert report.written((-0.0001, -0.0104, 0.2)) == "0.000 [-0.010, 0.200]"
+
+
+# -- tables
+
+
+class Reader(HTMLParser):
+    """Rows of cells of a table's HTML: (tag, attributes, text), the style left out."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.rows, self.bold, self.wrapper, self._path = [], [], {}, []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self._path.append(tag)
+        if tag == "div":
+            self.wrapper = dict(attributes)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append((tag, dict(attributes), ""))
+
+    def handle_endtag(self, tag):
+        while self._path and self._path.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "tr" in self._path:
+            self.rows[-1][-1] = (*self.rows[-1][-1][:2], self.rows[-1][-1][2] + data)
+        if "strong" in self._path:
+            self.bold.append(data)
+
+    def texts(self):
+        return [[text.strip() for _, _, text in row] for row in self.rows]
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """report.table of some rows: its lines, and its HTML as read."""
+
+    def show(rows, **options):
+        found = []
+        monkeypatch.setattr(report, "output", lambda *two: found.extend(two))
+        report.table(rows, **options)
+        return found[0].splitlines(), Reader(found[1])
+
+    return show
+
+
+def cell(shown, value, *others):
+    """How a number is written in a column with others."""
+    return shown([{"of": "", "x": each} for each in (value, *others)])[1].texts()[1][1]
+
+
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [
+        ((0.5,), "0.500"),
+        ((-0.0,), "0.000"),
+        ((-0.0004, 1.0), "0.000"),
+        ((-0.0006, 1.0), "-0.001"),
+        ((3.2e-7, -1e-9), "3.2 × 10⁻⁷"),
+        ((3.2e-7, 1.0), "0.000"),
+        ((12345.6, 0.5), "12,346"),
+        ((-2.5e12,), "-2.5 × 10¹²"),
+        ((math.nan, 1.0), "nan"),
+        ((np.float32(0.25),), "0.250"),
+        ((4096,), "4,096"),
+        ((np.int64(7),), "7"),
+        ((True,), "yes"),
+        ((None,), ""),
+        (("0.417 [0.35, 0.48]",), "0.417 [0.35, 0.48]"),
+        ((Interval(0.15, 0.1, 0.2),), "0.15 [0.10, 0.20]"),
+        ((Interval(0.15, 0.146, 0.154),), "0.150 [0.146, 0.154]"),
+        ((Interval(0.5, 0.5, 0.5),), "0.500 [0.500, 0.500]"),
+        ((Interval(0.5, 0.49999, 0.50001),), "0.5000 [0.5000, 0.5000]"),
+        ((Interval(320, 300, 340),), "320 [300, 340]"),
+        ((Interval(math.nan, math.nan, math.nan), 0.5), "nan [nan, nan]"),
+        ((Gain(0.2, 0.15, 0.25),), "+0.20 [+0.15, +0.25]"),
+        ((Interval(0.2, -0.15, 0.55),), "+0.2 [-0.1, +0.6]"),
+        ((Gain(-0.001, -0.051, 0.049),), "0.00 [-0.05, +0.05]"),
+        ((Recall(0.5, 0.45, 0.55),), "0.50 [0.45, 0.55]"),
+        ((Interval(*np.array([0.1, -0.05, 0.3])),), "+0.10 [-0.05, +0.30]"),
+        ((0.0333, Interval(0.5, 0.45, 0.55)), "0.03"),
+    ],
+)
+def test_a_number_is_written_as_it_is_read(shown, values, written):
+    assert cell(shown, *values) == written
+
+
+@few
+@given(st.floats(-900, 900), st.floats(2e-4, 50))
+def test_rounding_moves_an_interval_by_at_most_a_quarter_of_its_half_width(mean, half):
+    _, (found,) = _table.column("x", [Interval(mean, mean - half, mean + half)], None)
+    for text, number in zip(
+        [found.main, *found.around[1:-1].split(", ")], [mean, mean - half, mean + half], strict=True
+    ):
+        assert abs(float(text) - number) <= max(half / 4, 0.5e-4) * (1 + 1e-9)
+        assert not (text.startswith("-") and float(text) == 0)
+
+
+def test_a_column_has_one_number_of_decimals_that_of_its_middle_interval(shown):
+    rows = [{"of": "", "x": Interval(0.5, 0.5 - half, 0.5 + half)} for half in (0.05, 0.0004, 0.06)]
+    assert [row[1] for row in shown(rows)[1].texts()[1:]] == [
+        "0.50 [0.45, 0.55]",
+        "0.50 [0.50, 0.50]",
+        "0.50 [0.44, 0.56]",
+    ]
+
+
+def test_a_table_is_aligned_text_and_html_with_scopes(shown):
+    lines, page = shown([{"way": "MMD", "": 3, "n": 0.5}, {"way": "a & b", "": 12, "n": None}])
+    assert lines == ["way        n", "-----  --  -----", "MMD    3   0.500", "a & b  12"]
+    (way, blank, number), (row, *_), _ = page.rows
+    assert [way[0], blank[0], number[0], row[0]] == ["th", "td", "th", "th"]
+    assert (way[1]["scope"], row[1]["scope"]) == ("col", "row")
+    assert [each[1]["style"] for each in page.rows[1]] == [
+        "text-align: left",
+        "text-align: right",
+        "text-align: right",
+    ]
+    assert page.wrapper["aria-label"] == "Table of 2 rows: way, n"
+    assert (page.wrapper["role"], page.wrapper["tabindex"]) == ("region", "0")
+    assert page.texts()[2] == ["a & b", "12", ""]
+
+
+def test_words_from_outside_are_text(shown, monkeypatch):
+    hostile = "<img src=x onerror=alert(1)>"
+    _, page = shown([{hostile: hostile, "x": 1}])
+    assert page.texts() == [[hostile, "x"], [hostile, "1"]]
+    assert page.wrapper["aria-label"] == f"Table of 1 row: {hostile}, x"
+
+
+@pytest.mark.parametrize(
+    ("values", "way", "bold"),
+    [
+        ((0.5, 0.7, 0.6), "max", ["0.700"]),
+        ((0.5, 0.7, 0.6), "min", ["0.500"]),
+        ((0.70001, 0.7, 0.6), "max", ["0.700", "0.700"]),  # what shows the same digits is as good
+        ((Interval(0.5, 0.4, 0.6), Interval(0.7, 0.6, 0.8), None), "max", ["0.70"]),
+        ((3, "-", 3), "max", ["3", "3"]),
+        ((math.nan, 0.2, 0.1), "max", ["0.200"]),
+        ((math.nan, math.nan), "max", []),
+        ((0.5, "-", None), "max", []),  # one number is no best one
+        ((0.5,), "max", []),
+    ],
+)
+def test_the_best_is_bold_and_marked(shown, values, way, bold):
+    lines, page = shown([{"of": "", "x": value} for value in values], best={"x": way})
+    assert page.bold == bold
+    assert sum(line.endswith("←") for line in lines) == len(bold)
+
+
+def test_bars_lie_on_the_scale_of_their_column():
+    column = [Gain(0.2, 0.1, 0.3), Gain(-0.1, -0.2, 0.0), 0.05, None, "-"]
+    _, cells = _table.column("x", column, None)
+    assert cells[0].bar == pytest.approx((0.8, 0.6, 1, 0.4))  # from -0.2 to 0.3
+    assert cells[1].bar == pytest.approx((0.2, 0, 0.4, 0.4))
+    assert cells[2].bar == pytest.approx((0.5, 0.5, 0.5, 0.4))
+    assert [each.bar for each in cells[3:]] == [None, None]
+    _, cells = _table.column("x", [Interval(0.5, 0.4, 0.6), Interval(0.7, 0.6, 0.8)], None)
+    assert cells[0].bar[3] is None  # no line at 0 where nothing is a difference
+    _, cells = _table.column("x", [Gain(0.2, 0.1, 0.3)], None)
+    assert cells[0].bar[3] == 0
+    _, cells = _table.column("x", [Interval(1, 1, 1)], None)
+    assert cells[0].bar is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "error", "message"),
+    [
+        ([], {}, ValueError, "rows must hold at least one dictionary"),
+        ([{"a": 1}, {"b": 1}], {}, ValueError, r"rows must all have the keys \['a'\], got \['b'\] in row 1"),
+        ([{"a": [1, 2]}], {}, TypeError, r"rows must hold .* in column 'a', got list: \[1, 2\]"),
+        ([{"a": (0.5, 0.4, 0.6)}], {}, TypeError, "rows must hold .* or an interval in column 'a', got tuple"),
+        ([{"a": 1}], {"best": {"b": "max"}}, ValueError, r"best must .* columns among \['a'\], got 'b'"),
+        ([{"a": 1}], {"best": {"a": "most"}}, ValueError, "best must be 'max' or 'min' .*, got 'a': 'most'"),
+        ([{"a": "x"}], {"best": {"a": "max"}}, ValueError, "best must name columns with numbers, got 'a'"),
+    ],
+)
+def test_table_names_what_is_wrong(rows, options, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        report.table(rows, **options)
+
+
+def test_without_a_notebook_a_table_is_printed_and_in_one_both_forms_are_displayed(monkeypatch, capsys):
+    report.table([{"x": 1}])
+    assert capsys.readouterr().out == "x\n-\n1\n"
+    shown = []
+    monkeypatch.setattr(report.InteractiveShell, "initialized", lambda: True)
+    monkeypatch.setattr(report, "display", lambda data, raw: shown.append(data))
+    report.table([{"x": 1}])
+    assert shown[0]["text/plain"] == "x\n-\n1"
+    assert "<table>" in shown[0]["text/html"]
+    assert capsys.readouterr().out == ""
 
 
 def test_interval_covers_the_mean_as_often_as_it_says():

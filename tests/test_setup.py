@@ -405,6 +405,68 @@ def test_root_is_allowed_only_where_it_is_root(monkeypatch):
     assert "--allow-root" in lab.flags([], {})
 
 
+# --- the learner's copies ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def course(tmp_path):
+    """Two lessons, and a folder for copies that is not there yet."""
+    for name in ("00_start_here", "03_clip"):
+        (tmp_path / "notebooks").mkdir(exist_ok=True)
+        (tmp_path / "notebooks" / f"{name}.ipynb").write_text(f"{name}, first version", "utf-8")
+    (tmp_path / "notebooks" / "pictures").mkdir()
+    (tmp_path / "notebooks" / "pictures" / "03_clip.webp").write_bytes(b"a picture")
+    return tmp_path / "notebooks", tmp_path / "work"
+
+
+def lessons(folder) -> dict[str, str]:
+    return {path.name: path.read_text("utf-8") for path in folder.glob("*.ipynb")}
+
+
+def test_lessons_are_copied_once_and_what_a_learner_writes_stays(course):
+    notebooks, work = course
+    assert lab.copy_lessons(*course) == []
+    assert lessons(work) == lessons(notebooks)
+    assert (work / "pictures" / "03_clip.webp").read_bytes() == b"a picture"
+    (work / "03_clip.ipynb").write_text("my answers", "utf-8")
+    assert lab.copy_lessons(*course) == []  # the lesson is the one that was copied
+    assert lessons(work)["03_clip.ipynb"] == "my answers"
+
+
+def test_a_lesson_that_is_new_in_the_course_is_copied_and_one_that_changed_is_named(course):
+    notebooks, work = course
+    lab.copy_lessons(*course)
+    (work / "03_clip.ipynb").write_text("my answers", "utf-8")
+    (notebooks / "03_clip.ipynb").write_text("03_clip, second version", "utf-8")
+    (notebooks / "04_mmd.ipynb").write_text("04_mmd", "utf-8")
+    for _ in range(2):  # as often as it starts
+        (line,) = lab.copy_lessons(*course)
+        assert line.startswith(
+            "03_clip.ipynb has changed in the course since your copy was made, which stays as it is."
+        )
+        assert "rename or delete work/03_clip.ipynb" in line
+    assert lessons(work)["03_clip.ipynb"] == "my answers"
+    assert lessons(work)["04_mmd.ipynb"] == "04_mmd"
+    (work / "03_clip.ipynb").rename(work / "03_mine.ipynb")  # starting over
+    assert lab.copy_lessons(*course) == []
+    assert lessons(work)["03_clip.ipynb"] == "03_clip, second version"
+    assert lessons(work)["03_mine.ipynb"] == "my answers"
+    assert lab.copy_lessons(*course) == []
+
+
+def test_git_does_not_see_the_copies(clone):
+    """Nor does a pull meet them, or `make clean-notebooks`."""
+    shutil.copy(ROOT / ".gitignore", clone)
+    git = ["git", "-C", clone, "-c", "user.name=x", "-c", "user.email=x"]
+    shutil.copytree(ROOT / "notebooks", clone / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "the course"], check=True)
+    lab.copy_lessons(clone / "notebooks", clone / "work")
+    (clone / "work" / "00_start_here.ipynb").write_text("my answers", "utf-8")
+    assert subprocess.run([*git, "status", "--porcelain"], check=True, capture_output=True, text=True).stdout == ""
+
+
 # --- a server for real ----------------------------------------------------------------------------
 
 HOSTILE = """
@@ -469,9 +531,9 @@ one_worker = pytest.mark.xdist_group("lab server")  # so that one server serves 
 @one_worker
 def test_server_answers_with_the_token(server):
     port, token, *_ = server
-    status, _, body = ask(port, "/api/contents/notebooks", token=token)
-    assert status == 200
-    assert json.loads(body)["type"] == "directory"  # the clone is the root, whatever the user's settings say
+    status, _, body = ask(port, f"/api/contents/{lab.START}", token=token)
+    assert status == 200  # the clone is the root, whatever the user's settings say
+    assert json.loads(body)["type"] == "notebook"
 
 
 @one_worker

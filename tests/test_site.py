@@ -1,5 +1,6 @@
 """The site of the lessons, built from two tiny ones: what stands on a page, what is kept out, what is never lost."""
 
+import base64
 import json
 import re
 
@@ -10,6 +11,8 @@ import sample_site
 import sync_links
 from bs4 import BeautifulSoup
 from clean_notebooks import ROOT, repository_notebooks
+
+from xlib.explore.scene import DARK
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("site")]  # in one process, which builds it once
 
@@ -94,7 +97,7 @@ def test_an_explorer_is_there_with_its_data_as_data(first):
     (place,) = first.select(".xlib-kernelless")
     state = json.loads(place.script.get_text())["state"]
     assert state["setup"]["captions"][3] == sample_site.HOSTILE
-    assert state["setup"]["steps"] == [0, 5, 9]
+    assert state["snapshots"]["steps"] == [0, 5, 9]
     assert place.noscript.img["alt"].startswith("Forty <things>: 20 image and 20 text items")
     assert not first.find_all(attrs={"onerror": True})
 
@@ -107,6 +110,9 @@ def test_only_a_page_with_an_explorer_carries_its_program():
 def test_pictures_have_their_words_and_a_panel_says_that_it_is_still(first):
     panel, figure = first.select("figure")
     assert panel.img["alt"] == "A line up to 1.0."
+    assert panel.picture.source["media"] == "(prefers-color-scheme: dark)"
+    papers = [base64.b64decode(src.partition(",")[2]) for src in (panel.img["src"], panel.source["srcset"])]
+    assert [DARK["paper"].encode() in paper for paper in papers] == [False, True]
     assert "comes alive in the launched lesson" in panel.p.get_text()
     assert figure.img["alt"] == 'A line that rises from 1 to 2, "quoted" & <marked>.'
     assert figure.p is None

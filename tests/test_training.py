@@ -84,6 +84,23 @@ def test_snapshots_come_before_during_and_after_in_evaluation_mode():
     assert not parts["model"].training
 
 
+def test_who_looks_on_is_called_after_each_snapshot(rank):
+    parts, seen = problem(), []
+    snapshot = lambda: parts["model"][0].weight  # noqa: E731
+
+    def live(found):
+        assert len(found.curve()) == found.step
+        seen.append([step for step, _ in found.snapshots])
+
+    run(parts, steps=25, snapshot=snapshot, every=10, live=live)
+    assert seen == [[0], [0, 10], [0, 10, 20], [0, 10, 20, 25]]
+    rank(1)  # another process of the same job shows nothing
+    run(problem(), steps=5, snapshot=snapshot, live=live)
+    assert len(seen) == 4
+    with pytest.raises(ValueError, match="live shows snapshots: it needs snapshot"):
+        run(problem(), steps=5, live=live)
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_resumed_run_is_the_unbroken_run(tmp_path, optimizer):
     whole = problem(optimizer=optimizer)

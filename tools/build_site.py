@@ -35,19 +35,17 @@ from xlib.explore import Explorer, page  # noqa: E402
 
 STYLES = Path(__file__).with_name("site.css")
 MARK = '<meta name="generator" content="xlib tools/build_site.py">'  # without it, a folder is not ours to replace
-# In each kernel: an explorer gives the page's form of itself in place of a widget; progress goes to stderr.
+# In each kernel: an explorer gives the page's form of itself in place of a widget and its still picture.
 START = """
 def _start():
-    import tqdm.auto
-
-    tqdm.auto.tqdm = tqdm.std.tqdm  # before anything takes it from there
+    from IPython.display import display
     from xlib.explore import Explorer, page
 
-    def page_of(explorer, include=None, exclude=None):
-        return {"text/html": page.body(explorer)}
+    def show(explorer):
+        display({"text/html": page.body(explorer)}, raw=True)
 
     # Not by name: each widget has a class of its own, and the first would use the name up.
-    get_ipython().display_formatter.mimebundle_formatter.for_type(Explorer, page_of)
+    get_ipython().display_formatter.ipython_display_formatter.for_type(Explorer, show)
 
 _start()
 del _start
@@ -80,7 +78,7 @@ def run(path: Path, done=None):
         return notebook
     notebook.cells.insert(0, nbformat.v4.new_code_cell(START))
     paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TQDM_DISABLE": "1"}
     with tempfile.TemporaryDirectory() as folder:  # what a lesson may write is not wanted
         client = NotebookClient(
             notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": folder}}
@@ -149,20 +147,33 @@ def _output(output):
     if output.output_type == "stream":
         return f'<pre class="out">{html.escape(strip_ansi(output.text))}</pre>'
     data = output.data
-    still = STILL if WIDGET in data else ""
+    if data.get("text/plain") == "":  # a progress bar that has gone, or the dead widget beside its still picture
+        return ""
+    if 'class="xlib-still' in data.get("text/html", ""):
+        return _still(data)
     for kind in PICTURES:
         if kind in data:
             about = output.metadata.get(kind, {})
             alt = html.escape(about.get("alt") or data.get("text/plain", ""))
             width = f' width="{int(about["width"])}"' if "width" in about else ""
-            return f'<figure><img alt="{alt}"{width} src="data:{kind};base64,{data[kind].strip()}">{still}</figure>'
+            return f'<figure><img alt="{alt}"{width} src="data:{kind};base64,{data[kind].strip()}"></figure>'
     if _alive(data.get("text/html", "")):
         return f'<div class="explorer">{data["text/html"]}{LIMITS}</div>'
     if "text/html" in data:
         return f'<div class="wide">{data["text/html"]}</div>'
-    if still:
-        return still
+    if WIDGET in data:
+        return STILL
     return f'<pre class="out">{html.escape(data["text/plain"])}</pre>' if "text/plain" in data else ""
+
+
+def _still(data):
+    """A widget's still picture, light or dark as the page is."""
+    light, dark = re.findall(r'src="(data:[^"]*)"', data["text/html"])
+    alt = html.escape(data["text/plain"])
+    return (
+        f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+        f'<img alt="{alt}" src="{light}"></picture>{STILL}</figure>'
+    )
 
 
 def _alive(text):

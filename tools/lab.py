@@ -2,18 +2,22 @@
 
     python tools/lab.py [flags of jupyter lab, such as --no-browser --port=8899]
 
+What opens are the learner's own copies of the lessons, in the clone's work folder: made once, never written over, and
+not git's business, so that a newer course can be pulled whatever was typed into them.
 Settings, workspaces and histories live in the clone's .jupyter folder. Settings of other Jupyter installs are not
 read: one that turns the token off, or a kernel that is not the course's own, must not leak in.
 """
 
+import hashlib
 import json
 import os
 import pathlib
 import secrets
+import shutil
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-START = "notebooks/00_start_here.ipynb"
+START = "work/00_start_here.ipynb"
 TOKEN_FLAGS = tuple(f"--{owner}.token" for owner in ("IdentityProvider", "ServerApp", "NotebookApp", "LabApp"))
 NEWS = "@jupyterlab/apputils-extension/notification.jupyterlab-settings"
 
@@ -38,6 +42,28 @@ def prepare(state: pathlib.Path, environ) -> None:
         (state / ".gitignore").write_text("*\n", "utf-8")
 
 
+def copy_lessons(notebooks: pathlib.Path, work: pathlib.Path) -> list[str]:
+    """Copy the lessons that `work` lacks, and note of which version each is. Returns what the learner should know: of
+    each lesson that has changed in the course since it was copied, a line."""
+    work.mkdir(exist_ok=True)
+    note = work / ".copied_from.json"  # {name: checksum of the lesson as it was when it was copied}
+    known = json.loads(note.read_text("utf-8")) if note.exists() else {}
+    changed = []
+    for lesson in sorted(notebooks.glob("*.ipynb")):
+        name, version = lesson.name, hashlib.sha256(lesson.read_bytes()).hexdigest()
+        if not (work / name).exists():
+            shutil.copyfile(lesson, work / name)
+            known[name] = version
+        elif known.get(name) != version:
+            changed.append(
+                f"{name} has changed in the course since your copy was made, which stays as it is. To start over, "
+                f"rename or delete work/{name} and run this again: a fresh copy is made."
+            )
+    note.write_text(json.dumps(known, indent=1) + "\n", "utf-8")
+    shutil.copytree(notebooks / "pictures", work / "pictures", dirs_exist_ok=True)  # the lessons' own, beside them
+    return changed
+
+
 def flags(arguments: list[str], environ) -> list[str]:
     """The command line for JupyterLab: the learner's flags, and ours. The token is theirs if they chose one."""
     chosen = [flag.partition("=")[2].strip("'\" ") for flag in arguments if flag.startswith(TOKEN_FLAGS)]
@@ -59,6 +85,8 @@ def flags(arguments: list[str], environ) -> list[str]:
 
 def main(arguments: list[str]) -> None:
     prepare(ROOT / ".jupyter", os.environ)
+    for line in copy_lessons(ROOT / "notebooks", ROOT / "work"):
+        print(line)
     from jupyterlab.labapp import LabApp  # after prepare: Jupyter reads its folders when it is imported
 
     server = LabApp.initialize_server(flags(arguments, os.environ))

@@ -21,9 +21,9 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from xlib import _validate
+from xlib.progress import tqdm
 
 SOURCE, TARGET = 0, 1  # the classes of a domain head
 

@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from tqdm.auto import tqdm
 
 from xlib import _validate
+from xlib.progress import tqdm
 
 Bandwidths = float | Iterable[float] | Tensor | None
 Number = float | Tensor

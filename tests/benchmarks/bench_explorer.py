@@ -153,6 +153,12 @@ shown.add_class("emoji")
 state = shown.get_state()
 sent = sum(len(v) for v in state.values() if isinstance(v, bytes)) + len(str(state["setup"]))
 sent += sum(len(m["frames"]) for m in state["maps"].values())
+live = explore(z[0], captions=icons.names["en"] * 2, pairs=[*range(N, 2 * N), *range(N)]).model
+def append(step):
+    start = time.perf_counter()
+    live.append(step, z[step])
+    return time.perf_counter() - start
+appended = sorted(map(append, range(1, 20)))
 """
 
 
@@ -194,6 +200,8 @@ def main():
             print(
                 f"  sent once {notebook.kernel('sent') / 1e6:.2f} MB; first paint {paint:.0f} ms after the cell ends"
             )
+            median_of, most = notebook.kernel("[1000 * appended[9], 1000 * appended[-1]]")
+            print(f"  one more snapshot while it trains: {median_of:.0f} ms, at most {most:.0f}")
             print(f"{'':34}{'key → frame':>12}{'a step':>10}{'pan':>11}{'(95%)':>8}{'zoom':>11}{'(95%)':>8}")
             for i, name in enumerate(OURS):
                 root, canvas = f".ours{i} .xlib-explorer", f".ours{i} .stage canvas"

@@ -21,6 +21,7 @@ TITLES = {
     "mmd": "Maximum mean discrepancy and its permutation test",
     "training": "Training",
     "explorer": "The embedding explorer",
+    "panel": "Panels",
     "numbers": "Captioned numbers",
     "emoji": "Emoji",
 }

@@ -19,6 +19,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
+WIDGET = "application/vnd.jupyter.widget-view+json"
 # What the status dot shows comes too early: ask the session itself.
 READY = """() => {
   const context = window.jupyterapp?.shell.currentWidget?.sessionContext, kernel = context?.session?.kernel;
@@ -35,6 +36,26 @@ EXECUTE = """async ([code, expression]) => {
   return content.user_expressions.value.data["text/plain"];
 }"""
 PIXELS = "(canvas) => canvas.toDataURL()"
+DEAD = ("Error displaying widget", "Loading widget", "model not found", "Error creating widget")
+# What is asked before a result is answered, so that the result is seen.
+SKIP = """() => {
+  for (const button of document.querySelectorAll(".xlib-predict.open button"))
+    if (button.textContent === "Skip") button.click();
+}"""
+# Of each still picture: which of its two is seen, that one's size and words, and the words beneath. Of each output:
+# its height. And every word that is seen.
+LOOK = """() => {
+  const notebook = document.querySelector(".jp-Notebook"), seen = (node) => node.checkVisibility();
+  return {
+    stills: [...notebook.querySelectorAll(".xlib-still")].filter(seen).map((still) => ({
+      seen: [...still.querySelectorAll("img")].map(seen),
+      pictures: [...still.querySelectorAll("img")].filter(seen).map((i) => [i.naturalWidth, i.width, i.alt]),
+      words: still.innerText.trim(),
+    })),
+    heights: [...notebook.querySelectorAll(".jp-OutputArea-child")].map((n) => n.getBoundingClientRect().height),
+    words: notebook.innerText,
+  };
+}"""
 
 
 def missing():
@@ -135,6 +156,7 @@ class Notebook:
     `traffic` the bytes of every message to and from the kernel."""
 
     def __init__(self, browser, lab, path, **page_options):
+        self.browser, self.lab, self.path = browser, lab, path
         self.errors, self.traffic = [], []
         self.page = browser.new_page(**{"viewport": {"width": 1300, "height": 1000}, **page_options})
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -186,6 +208,80 @@ class Notebook:
         self.page.close()
 
 
+def first_screen(notebook):
+    """What a learner sees first, at 1400 x 900: a picture with words, the set-up folded to one line, and the first
+    thing that moves in sight."""
+    page = notebook.page
+    page.set_viewport_size({"width": 1400, "height": 900})
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(0)")
+    widget = page.locator(".xlib-panel, .xlib-explorer").first
+    until(lambda: (box := widget.bounding_box()) and 0 < box["y"] < 800, "the first widget is in sight")
+    image = page.locator(".jp-MarkdownCell img").first
+    assert image.evaluate("(img) => img.complete && img.naturalWidth > 300")
+    assert len(image.get_attribute("alt").split()) > 8
+    assert page.locator(".jp-MarkdownCell details").first.get_attribute("open") is None
+    folded = page.locator(".jp-CodeCell").first.locator(".jp-InputPlaceholder")
+    assert folded.inner_text().startswith("# Set-up: press Shift+Enter")
+    page.set_viewport_size({"width": 1300, "height": 1000})
+
+
+def skip_questions(notebook):
+    """Show the results that wait for a guess."""
+    notebook.page.evaluate(SKIP)
+
+
+def second_day(notebook):
+    """Save the notebook as it is now, and look at a copy of it where nothing runs: before there is a kernel, and with
+    a new one that knows no widget; in the light theme and in the dark one."""
+    notebook.command("docmanager:save")
+    notebooks, name = notebook.lab.notebooks, f"second-day-{Path(notebook.path).name}"
+    shutil.copy(notebooks / notebook.path, notebooks / name)
+    cells = nbformat.read(notebooks / name, as_version=4).cells
+    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    page, waiting = notebook.browser.new_page(viewport={"width": 1300, "height": 1000}), []
+    page.route(
+        "**/api/sessions*",
+        lambda route: waiting.append(route) if route.request.method == "POST" else route.continue_(),
+    )
+    try:
+        page.goto(notebook.lab.url(name))
+        page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.content?.notebookConfig")
+        every = "(content) => (content.notebookConfig = { ...content.notebookConfig, windowingMode: 'none' })"
+        page.evaluate(f"() => ({every})(window.jupyterapp.shell.currentWidget.content)")
+        until(lambda: len(page.evaluate(LOOK)["heights"]) == len(outputs), "all outputs are drawn", seconds=60)
+        page.evaluate(SKIP)
+        until(lambda: waiting or page.wait_for_timeout(50), "a kernel is asked for", seconds=30)
+        _look(page, outputs)
+        for route in waiting:
+            route.continue_()
+        page.wait_for_function(READY, timeout=60_000)
+        if any(WIDGET in output.get("data", {}) for output in outputs):
+            page.get_by_text("model not found").first.wait_for(state="attached")
+        _look(page, outputs)
+        page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    finally:
+        page.close()
+
+
+def _look(page, outputs):
+    live = [i for i, output in enumerate(outputs) if WIDGET in output.get("data", {})]
+    gone = [i for i, output in enumerate(outputs) if output.get("data") == {"text/plain": ""}]
+    for light in (True, False):
+        page.evaluate("(light) => (document.body.dataset.jpThemeLight = light)", str(light).lower())
+        found = page.evaluate(LOOK)
+        assert not [word for word in DEAD if word in found["words"]]
+        assert len(found["stills"]) == len(live), "a still picture for each widget"
+        for still in found["stills"]:
+            assert still["seen"] == [light, not light], "the picture of this theme, and no other"
+            ((width, shown, alt),) = still["pictures"]
+            assert width > 300
+            assert shown > 300
+            assert len(alt) > 20
+            assert still["words"] == "Run this cell to bring it alive."
+        assert [found["heights"][i] for i in [*live, *gone]] == [0] * len([*live, *gone]), "no gaps"
+        assert page.locator(".jp-Notebook progress").count() == 0
+
+
 def opens(name, *, seconds, budget=""):
     """A fixture of a module's tests: one lesson, open in JupyterLab, with all its cells run. nbmake trains each in
     full; with the budget "smoke" it trains for a few steps here, where no test looks at what it has learnt."""
@@ -206,19 +302,31 @@ def centre(locator):
 
 
 class Panel:
-    """One panel on the page. What is to be moved (`on`) is a slider's name, or a locator."""
+    """One panel on the page. What is to be moved (`on`) is a slider's name, or a locator such as a ring."""
 
     def __init__(self, notebook, index=0):
         self.notebook, self.root = notebook, notebook.page.locator(".xlib-panel").nth(index)
         self.root.wait_for()
         self.root.scroll_into_view_if_needed()
-        self.picture = self.root.locator("img")
+        self.picture = self.root.locator(".stage > svg")
+        self.rings = self.root.get_by_role("application").get_by_role("button")
 
     def words(self):
-        return self.picture.get_attribute("alt")
+        return self.picture.get_attribute("aria-label")
+
+    def drawn(self):
+        """All elements of the picture, as one text."""
+        return self.picture.inner_html()
 
     def handle(self, on):
         return self.root.get_by_role("slider", name=on) if isinstance(on, str) else on
+
+    def number(self, name):
+        """The field where a slider's number is typed."""
+        return self.root.get_by_role("textbox", name=f"{name}, as a number")
+
+    def button(self, name):
+        return self.root.get_by_role("button", name=name)
 
     def press(self, on, key):
         self.handle(on).focus()
@@ -237,19 +345,21 @@ class Panel:
     def slide(self, on, share):
         """By mouse, a slider to that share of its length."""
         handle = self.handle(on)
-        track = handle.locator("xpath=../..").bounding_box()
-        self.drag(handle, track["x"] + track["width"] * share - centre(handle)[0], 0)
+        handle.scroll_into_view_if_needed()
+        width = handle.bounding_box()["width"]
+        handle.click(position={"x": 8 + (width - 16) * share, "y": 12})  # its thumb is 16 pixels wide
 
     def changes(self, act, expression, value=None, says=""):
         """Act; then the kernel's answer to an expression is a new one (`value`, where it is given), and so are the
         picture and its words. Returns the answer."""
-        look = lambda: [self.picture.get_attribute(name) for name in ("srcset", "alt")]  # noqa: E731
-        (picture, words), knew = look(), self.notebook.kernel(expression)
+        before, words, knew = self.drawn(), self.words(), self.notebook.kernel(expression)
         new = lambda now: now != knew if value is None else now == value  # noqa: E731
         act()
         until(lambda: new(self.notebook.kernel(expression)), f"{expression} changes, to {value}")
-        until(lambda: look()[0] != picture, f"the picture follows {expression}")
-        until(lambda: look()[1] != words and says in look()[1], f"the words follow {expression}, and say {says!r}")
+        until(lambda: self.drawn() != before, f"the picture follows {expression}")
+        until(
+            lambda: self.words() != words and says in self.words(), f"the words follow {expression}, and say {says!r}"
+        )
         return self.notebook.kernel(expression)
 
 
@@ -262,17 +372,10 @@ def explorer(notebook, index=0):
 
 
 def pin_by_keys(notebook, root, name):
-    """From the middle of the map, the arrow keys lead to items; Enter pins the one that is reached. A collapsed model
-    has all of them on one side of the middle."""
+    """From the middle of the map, the arrow keys lead to items; Enter pins the one that is reached."""
     root.locator(".stage > canvas").first.focus()
-    for key, seconds in (("ArrowRight", 5.0), ("ArrowLeft", 10.0)):
-        notebook.page.keyboard.press(key)
-        try:
-            until(lambda: notebook.kernel(f"{name}.hover") >= 0, "an arrow key reaches an item", seconds=seconds)
-            break
-        except AssertionError:
-            if key == "ArrowLeft":
-                raise
+    notebook.page.keyboard.press("ArrowRight")
+    until(lambda: notebook.kernel(f"{name}.hover") >= 0, "an arrow key reaches an item")
     notebook.page.keyboard.press("Enter")
     until(lambda: notebook.kernel(f"len({name}.selected)") == 1, "Enter pins it")
 
@@ -300,8 +403,8 @@ def move_the_explorer(notebook, name, word, index=0):
 
     box = canvas.bounding_box()
     pin_by_keys(notebook, root, name)
-    rows = root.locator("ol .row").count()  # the kernel works them out in a thread of its own
-    until(lambda: notebook.kernel(f"len({name}.neighbours)") == rows > 0, "the neighbours are known")
+    rows = root.locator("ol .row")  # the kernel works them out in a thread of its own
+    until(lambda: notebook.kernel(f"len({name}.neighbours)") == rows.count() > 0, "the neighbours are known")
     notebook.page.keyboard.press("Escape")
     until(lambda: notebook.kernel(f"{name}.selected") == [], "Escape lets it go")
     canvas.click(position={"x": box["width"] / 2, "y": box["height"] / 2})  # by mouse: no error, item or not

@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from harness import Panel, move_the_explorer, opens, until
+from harness import Panel, first_screen, move_the_explorer, opens, second_day, skip_questions, until
 
 pytestmark = pytest.mark.browser
 
@@ -11,8 +11,21 @@ pytestmark = pytest.mark.browser
 opened = opens("05_dann", seconds=500)
 
 
-def test_the_reversal_coefficient(opened):
+def test_the_first_screen(opened):
+    first_screen(opened)
     panel = Panel(opened)
+    slider = panel.root.get_by_role("slider")
+    read = lambda: float(panel.words().split("degrees, ")[1].split(" of")[0])  # noqa: E731
+    straight = read()
+    panel.press(slider, "End")
+    until(lambda: panel.words().startswith("Turned by 90 degrees"), "the triangles are turned")
+    assert read() < straight - 0.3
+    opened.clean()
+
+
+def test_the_reversal_coefficient(opened):
+    skip_questions(opened)
+    panel = Panel(opened, 1)
     slider = panel.root.get_by_role("slider")
     for key, value in (("ArrowRight", 0.1), ("End", 2.0)):
         press = partial(panel.press, slider, key)
@@ -24,6 +37,10 @@ def test_the_reversal_coefficient(opened):
 
 
 def test_the_domains_while_dann_trains(opened):
-    move_the_explorer(opened, "digits_explorer", "a 7, clean")
-    assert opened.kernel("digits_explorer.model.groups") == ["clean, has labels", "on a photograph, has none"]
+    move_the_explorer(opened, "digits_explorer", "7, clean")
+    assert opened.kernel("digits_explorer.model.groups") == ["clean, with labels", "on a photograph"]
     opened.clean()
+
+
+def test_the_second_day(opened):
+    second_day(opened)

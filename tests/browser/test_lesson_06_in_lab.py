@@ -1,9 +1,7 @@
 """Lesson 06 in a real JupyterLab: a cell of the map chosen and retrained, the explorer moved."""
 
-from functools import partial
-
 import pytest
-from harness import Panel, move_the_explorer, opens, until
+from harness import Panel, first_screen, move_the_explorer, opens, second_day, skip_questions, until
 
 pytestmark = pytest.mark.browser
 
@@ -11,24 +9,41 @@ pytestmark = pytest.mark.browser
 opened = opens("06_combined", seconds=900, budget="smoke")
 
 
-def test_a_cell_is_chosen_and_retrained(opened):
+def test_the_first_screen(opened):
+    first_screen(opened)
     panel = Panel(opened)
-    method, strength = panel.root.get_by_role("slider").all()
-    assert opened.kernel("list(retrained)") == [["DANN 0.3", 0.6]]  # what the lesson retrains where nobody chooses
-    for slider, key, expression, value, words in (
-        (method, "End", "chosen_cell.method", "MMD 20", "MMD 20 at strength 0.6"),
-        (strength, "Home", "chosen_cell.strength", 0.2, "MMD 20 at strength 0.2"),
-    ):
-        panel.changes(partial(panel.press, slider, key), expression, value, words)
-    panel.slide(strength, 1.0)
-    until(lambda: opened.kernel("chosen_cell.strength") == 1.0, "the mouse takes the strength to 1")
-    before = panel.picture.get_attribute("srcset")
-    opened.execute("retrained['MMD 20', 1.0] = 0.9; redraw()")  # what the cell below does when its training is done
-    until(lambda: panel.picture.get_attribute("srcset") != before, "the retrained cell's diamond appears")
+    strength = panel.root.get_by_role("slider", name="strength of the photograph")
+    panel.press(strength, "Home")
+    until(lambda: "at strength 0.0" in panel.words(), "no photograph")
+    panel.press(strength, "End")
+    until(lambda: "at strength 1.0" in panel.words(), "all of it")
+    opened.clean()
+
+
+def test_a_cell_is_chosen_by_click_and_by_keys_and_retrained(opened):
+    skip_questions(opened)
+    panel = Panel(opened, 1)
+    assert opened.kernel("list(retrained)") == [["DANN 0.3", 0.6]]  # section 4's
+    cells = panel.picture.locator("rect[fill^=rgb]")  # from below, row by row
+    assert cells.count() == 16
+    panel.changes(cells.nth(12).click, "[chosen_cell.method, chosen_cell.strength]", ["MMD 20", 0.2])
+    assert "MMD 20 at strength 0.2" in panel.words()
+    slider = panel.root.get_by_role("slider", name="strength of the photograph")
+    panel.changes(lambda: panel.press(slider, "End"), "chosen_cell.strength", 1.0, "MMD 20 at strength 1.0")
+    before = panel.drawn()
+    panel.button("retrain this cell").click()
+    until(lambda: opened.kernel("['MMD 20', 1.0] in [list(cell) for cell in retrained]"), "it is trained", seconds=60)
+    until(lambda: panel.drawn() != before, "its diamond appears")
+    until(lambda: panel.root.locator(".progress").inner_text() == "", "the button is free again")
     opened.clean()
 
 
 def test_three_models_in_one_explorer(opened):
     move_the_explorer(opened, "across_explorer", "twelve")
     assert opened.kernel("across_explorer.model.groups")[0] == "clean"
+    assert opened.kernel("across_explorer.model.steps") == ["clean CLIP", "your cell", "grey levels + everything"]
     opened.clean()
+
+
+def test_the_second_day(opened):
+    second_day(opened)

@@ -1,9 +1,7 @@
 """Lesson 07 in a real JupyterLab: the panel that says what fits is moved, and so is the explorer."""
 
-from functools import partial
-
 import pytest
-from harness import Panel, move_the_explorer, opens
+from harness import Panel, first_screen, move_the_explorer, opens, second_day, skip_questions
 
 pytestmark = pytest.mark.browser
 
@@ -11,19 +9,30 @@ pytestmark = pytest.mark.browser
 opened = opens("07_scaling", seconds=900, budget="smoke")
 
 
-def test_the_table_is_taken_away_and_a_large_batch_fits(opened):
+def test_the_first_screen(opened):
+    first_screen(opened)
     panel = Panel(opened)
-    batch, way, chunk, processes = panel.root.get_by_role("slider").all()
-    for slider, key, expression, value, words in (
-        (batch, "End", "plan.batch", 2**20, "Fits: none of the three"),
-        (way, "ArrowRight", "plan.way", "tiles", "most of it activations"),
-        (chunk, "End", "plan.chunk", "256", "most of it vectors"),
-        (processes, "ArrowRight", "plan.processes", 2, "2 process(es)"),
+    panel.changes(panel.button("▶ play").click, "first_pieces.done", 100, "12 of 12 row sums")
+    opened.clean()
+
+
+def test_the_table_is_taken_away_and_a_large_batch_fits(opened):
+    skip_questions(opened)
+    panel = Panel(opened, 1)
+    for act, expression, value, words in (
+        (lambda: panel.press("N, pairs in a batch", "End"), "plan.batch", 2**20, "Fits: nowhere of the three"),
+        (panel.button("tiles").click, "plan.way", "tiles", "most of it activations"),
+        (panel.button("256").click, "plan.chunk", "256", "most of it vectors"),
+        (lambda: panel.press("W, processes", "ArrowRight"), "plan.processes", 2, "2 process(es)"),
     ):
-        panel.changes(partial(panel.press, slider, key), expression, value, words)
+        panel.changes(act, expression, value, words)
     opened.clean()
 
 
 def test_three_trainings_in_one_explorer(opened):
     move_the_explorer(opened, "emoji_explorer", "face")
     opened.clean()
+
+
+def test_the_second_day(opened):
+    second_day(opened)

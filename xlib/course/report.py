@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
-from xlib.course import runtime
+from xlib.course import _table, runtime
+from xlib.course._table import Gain, Interval
 
 
 class ClaimFailed(AssertionError):
@@ -56,9 +58,7 @@ def claim(
         raise ClaimFailed(line)
 
 
-def interval(
-    values: Sequence[float], *, level: float = 0.95, within: tuple[float, float] | None = None
-) -> tuple[float, float, float]:
+def interval(values: Sequence[float], *, level: float = 0.95, within: tuple[float, float] | None = None) -> Interval:
     """Mean and Student's t interval over independent runs, as (mean, low, high).
 
     With five seeds this is wide, and honestly so. It takes the runs as draws from one normal distribution, which does
@@ -69,10 +69,10 @@ def interval(
     standard error.
 
     Example:
-        >>> interval([0.70, 0.72, 0.74])  # the third seed earns its keep: with two the interval is 7 times as wide
+        >>> tuple(interval([0.70, 0.72, 0.74]))  # with two seeds the interval would be 7 times as wide
         (0.72, 0.67, 0.77)
         >>> interval([0.90, 0.96], within=(0, 1))
-        (0.93, 0.55, 1)
+        Interval(mean=0.93, low=0.55, high=1)
     """
     from scipy import stats
 
@@ -88,10 +88,10 @@ def interval(
         raise ValueError(f"values must lie within {within}, got {x.tolist()}")
     half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std() / math.sqrt(len(x)))
     mean = float(x.mean())
-    return mean, max(mean - half, least), min(mean + half, most)
+    return Interval(mean, max(mean - half, least), min(mean + half, most))
 
 
-def gain(ours: Sequence[float], theirs: Sequence[float], *, level: float = 0.95) -> tuple[float, float, float]:
+def gain(ours: Sequence[float], theirs: Sequence[float], *, level: float = 0.95) -> Gain:
     """What the one adds to the other, as `interval` of the differences run by run: (mean, low, high).
 
     ours, theirs: one number a run, the same seed or the same data at the same place. What a seed does to both drops
@@ -100,16 +100,16 @@ def gain(ours: Sequence[float], theirs: Sequence[float], *, level: float = 0.95)
 
     Example:
         >>> ours, theirs = [0.72, 0.75, 0.81], [0.70, 0.72, 0.80]
-        >>> gain(ours, theirs)  # the mean, and the ends of its interval
-        (0.020, -0.005, 0.045)
+        >>> gain(ours, theirs)
+        Gain(mean=0.020, low=-0.005, high=0.045)
     """
     if len(ours) != len(theirs):
         raise ValueError(f"ours and theirs must have one number a run, got {len(ours)} and {len(theirs)}")
-    return interval([a - b for a, b in zip(ours, theirs, strict=True)], level=level)
+    return Gain(*interval([a - b for a, b in zip(ours, theirs, strict=True)], level=level))
 
 
 def written(found: tuple[float, float, float], *, sign: bool = False) -> str:
-    """(mean, low, high) as text. sign: with + or -, as a difference is written.
+    """(mean, low, high) as text, for a sentence. sign: with + or -, as a difference is written.
 
     Example:
         >>> written((0.75, 0.7, 0.8))
@@ -117,7 +117,7 @@ def written(found: tuple[float, float, float], *, sign: bool = False) -> str:
         >>> written((0.02, -0.005, 0.045), sign=True)
         '+0.020 [-0.005, +0.045]'
     """
-    mean, low, high = (f"{number:+.3f}" if sign else f"{number:.3f}" for number in found)
+    mean, low, high = (_table.digits(number, 3, sign) for number in found)
     return f"{mean} [{low}, {high}]"
 
 
@@ -136,19 +136,54 @@ def show(figure: Figure, alt: str) -> None:
     display(Image(png.getvalue(), format="png", alt=alt, width=int(figure.get_figwidth() * 100)))
 
 
-def table(rows: Sequence[dict]) -> None:
-    """Print dictionaries with the same keys as an aligned table, numbers to three decimals.
+def output(text: str, page: str) -> None:
+    """Display HTML (`page`) in a notebook, with `text` for whoever shows no HTML; print the text in a plain script.
+
+    What came from outside must have been through html.escape when it gets here.
+    Example:
+        >>> output("3 of 5", "<b>3</b> of 5")
+        3 of 5
+        >>> output("a < b", "a &lt; b")
+        a < b
+    """
+    if InteractiveShell.initialized():
+        display({"text/html": page, "text/plain": text}, raw=True)
+    else:
+        print(text)
+
+
+def table(rows: Sequence[dict], *, best: dict[str, str] | None = None) -> None:
+    """Display dictionaries with the same keys as a table: HTML in a notebook, aligned text elsewhere.
+
+    Args:
+        rows: at least one; a key is a column's heading. A cell is a str, int, float, bool, None (left empty), or an
+            interval: what `interval` and `gain` return, or a `Recall`. An interval stands small beside its mean, with
+            a bar on the column's own scale. Numbers are written to three decimals. Where a column holds intervals, it
+            has as many decimals as these support, 4 at most: for a typical one, rounding moves no number by more than
+            a quarter of its half width.
+        best: {column: "max" or "min"}. The best number of that column is bold, and marked ← in text; several, where
+            the table shows the same digits. A column with one number has no best one.
+    Raises ValueError for no rows, other keys in one of them, or a `best` that is no column of numbers; TypeError for
+    any other cell.
 
     Example:
-        >>> table([{"method": "MMD", "accuracy": 0.5}])
-        method  accuracy
-        ------  --------
-        MMD     0.500
+        >>> table([{"by": "MMD", "R@1": Interval(0.5, 0.46, 0.54)}, {"by": "none", "R@1": 0.01}], best={"R@1": "max"})
+        by    R@1
+        ----  -------------------
+        MMD   0.50 [0.46, 0.54] ←
+        none  0.01
     """
-    text = [{key: f"{v:.3f}" if isinstance(v, float) else str(v) for key, v in row.items()} for row in rows]
-    widths = {key: max(len(key), *(len(row[key]) for row in text)) for key in text[0]}
-    for row in ({key: key for key in widths}, {key: "-" * width for key, width in widths.items()}, *text):
-        print("  ".join(row[key].ljust(width) for key, width in widths.items()).rstrip())
+    if not rows:
+        raise ValueError("rows must hold at least one dictionary, got none")
+    keys, best = list(rows[0]), best or {}
+    for at, row in enumerate(rows):
+        if row.keys() != rows[0].keys():
+            raise ValueError(f"rows must all have the keys {keys}, got {list(row)} in row {at}")
+    for key, way in best.items():
+        if key not in keys or way not in ("max", "min"):
+            raise ValueError(f"best must be 'max' or 'min' for columns among {keys}, got {key!r}: {way!r}")
+    columns = {key: _table.column(key, [row[key] for row in rows], best.get(key)) for key in keys}
+    output(_table.as_text(columns), _table.as_html(columns))
 
 
 def lesson_file(name: str) -> Path:

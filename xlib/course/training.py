@@ -14,10 +14,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from xlib._files import written_whole
 from xlib.course import runtime
+from xlib.progress import tqdm
 
 
 @dataclass
@@ -58,6 +58,7 @@ def fit(
     after_step: Callable[[], None] | None = None,
     snapshot: Callable[[], Tensor] | None = None,
     every: int = 100,
+    live: Callable[[Run], None] | None = None,
     checkpoint: str | os.PathLike | None = None,
     mixed: bool = False,
     title: str = "training",
@@ -78,13 +79,15 @@ def fit(
         scheduler: stepped once a step. after_step: called after each, for example to clamp a temperature.
         snapshot: returns a tensor to keep, such as embeddings of fixed items; called in evaluation mode without
             gradients before the first step, after each `every` steps, and after the last one.
+        live: called with the run after each snapshot, to show how the training goes: an explorer's `follow`.
         checkpoint: a folder. Progress is written there every `every` steps and at the end, and taken up again
             when it already holds some. Two files: step-<number>.safetensors (tensors) and state.json (numbers).
         mixed: whether `loss` runs under `runtime.autocast`; parameters, gradients and updates stay in float32.
         title: stands before the progress bar.
     Returns a Run. After Ctrl-C it holds what was reached, `interrupted` is True, and the model is usable.
     Raises TrainingDiverged where a term of the loss is not finite: it says which and at which step, and no update is
-    made; ValueError for steps or every not above zero, or a loss of something else than scalars.
+    made; ValueError for steps or every not above zero, `live` without `snapshot`, or a loss of something else than
+    scalars.
 
     Example:
         >>> model = nn.Linear(1, 1, bias=False)
@@ -96,16 +99,20 @@ def fit(
     for name, value in (("steps", steps), ("every", every)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+    if live is not None and snapshot is None:
+        raise ValueError("live shows snapshots: it needs snapshot=..., a function that returns them")
     store = None if checkpoint is None else _Checkpoint(Path(checkpoint), model, optimizer, scheduler, generator)
     run = Run() if store is None else store.load()
+    first = runtime.is_first_process()
     if snapshot is not None and not run.snapshots:
         _take(run, model, snapshot)
+    if live is not None and first:
+        live(run)
     model.train()
     device = next(model.parameters()).device
     precision = runtime.autocast(device) if mixed else contextlib.nullcontext()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    first = runtime.is_first_process()
     silent = {} if first else {"disable": True}  # and else as TQDM_DISABLE says
     bar = tqdm(total=steps, initial=min(run.step, steps), desc=title, leave=False, **silent)
     try:
@@ -122,6 +129,8 @@ def fit(
                 if run.step % every == 0 or run.step == steps:
                     if snapshot is not None:
                         _take(run, model, snapshot)
+                    if live is not None and first:
+                        live(run)
                     if store is not None:
                         store.save(run)
         run.interrupted = run.step < steps

@@ -14,10 +14,10 @@ import resvg_py
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from xlib import _validate
 from xlib.data.cache import cached
+from xlib.progress import tqdm
 
 STYLES = ("openmoji", "openmoji-line", "twemoji", "noto")
 ATTRIBUTION = (

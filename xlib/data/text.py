@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-from tqdm.auto import tqdm
 
 from xlib.data.cache import cached
+from xlib.progress import tqdm
 
 DIMENSIONS = 384
 _REPOSITORY, _REVISION = "sentence-transformers/all-MiniLM-L6-v2", "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"

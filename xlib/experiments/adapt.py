@@ -42,6 +42,7 @@ def adapt(
     title: str = "adapting",
     snapshot: Callable[[nn.ModuleDict], Tensor] | None = None,
     every: int = 100,
+    live: Callable[[training.Run], None] | None = None,
 ) -> tuple[nn.ModuleDict, training.Run]:
     """Train a copy of a CLIP on captioned source images, and on target images that have no captions.
 
@@ -56,7 +57,7 @@ def adapt(
         between: "domains", whose features are brought together; or "modalities", the embeddings of images and texts.
         information, guesses: weights of `information_maximisation` of the target's captions, of `self_training_loss`.
         classes: what the text tower takes for the captions to guess among. None: those of the batch.
-        snapshot: takes the model, see `training.fit`; every: so many steps.
+        snapshot: takes the model; every, live: as in `training.fit`.
     Returns the adapted model, in evaluation mode, and its Run.
     Raises ValueError for an unknown name in align or between; whatever the terms raise.
     Relations: with no align, information or guesses, plain CLIP on the source: its loss is `info_nce` alone.
@@ -122,7 +123,7 @@ def adapt(
         with torch.autocast(device.type, enabled=False):  # in 16 bits a logit near 100 is a multiple of one half
             return model["scale"]().detach() * z.float() @ captions.float().T
 
-    watched = {"snapshot": None if snapshot is None else lambda: snapshot(model), "every": every}
+    watched = {"snapshot": None if snapshot is None else lambda: snapshot(model), "every": every, "live": live}
     return model, training.fit_one_cycle(
         model, loss, steps=steps, rate=rate, decay=decay, generator=generator, title=title, **watched
     )

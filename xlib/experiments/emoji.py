@@ -25,6 +25,7 @@ def train_emoji(
     device: torch.device | str = "cpu",
     snapshot: Callable[[nn.ModuleDict], Tensor] | None = None,
     every: int = 40,
+    live: Callable[[training.Run], None] | None = None,
 ) -> tuple[nn.ModuleDict, training.Run]:
     """CLIP on emoji: both towers stand on fixed features, and are small enough for a thousand pairs.
 
@@ -52,7 +53,7 @@ def train_emoji(
         zb = F.normalize(model["text"](names[chosen]), dim=1)
         return info_nce(za, zb, logit_scale=model["scale"]())
 
-    watched = {"snapshot": None if snapshot is None else lambda: snapshot(model), "every": every}
+    watched = {"snapshot": None if snapshot is None else lambda: snapshot(model), "every": every, "live": live}
     return model, training.fit_one_cycle(
         model, loss, steps=steps, rate=2e-3, decay=0.1, generator=generator, title="CLIP on emoji", **watched
     )

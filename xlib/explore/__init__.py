@@ -20,6 +20,7 @@ def explore(
     steps=None,
     projection="pca",
     encode=None,
+    suggestions=(),
     title="",
     k=None,
 ):
@@ -31,9 +32,10 @@ def explore(
     domains: N names, or None; modality: N names, such as "image" and "text" (default: by who has a picture). A
     marker's shape tells an item's domain, or where it has none its modality: at most 4 different ones.
     pairs: N ints, the row of the counterpart in the other modality, −1 for none; many may share one. steps: T ints,
-    the training step of each snapshot. projection: "pca" or "umap" to begin with, one map for all snapshots.
+    the training step of each snapshot, or T names, such as those of models. projection: "pca" or "umap" to begin
+    with, one map for all snapshots.
     encode: a function of a list of M texts to an (M, d) tensor or array in the space of the last snapshot. With it
-    one can type captions of one's own, and span an axis between any two texts.
+    one can type captions of one's own, and span an axis between any two texts. suggestions: up to 6 captions to try.
     k: how many neighbours to list, by cosine in all d dimensions at the step shown (default: 8, or all).
 
     On the result, `step` (index of the snapshot), `selected` (rows), `hover` (a row), `query`, `among`, `projection`,

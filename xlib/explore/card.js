@@ -1,4 +1,5 @@
-// The card beside a hovered item on the map: its picture, caption, facts and similarity to its pair.
+// The card beside a hovered item on the map: its picture, caption, facts and its cosine with its pair. Of a selected
+// item the side panel says it all; and while something is dragged, the card would be in the way.
 
 const CARD_MARKUP = `<div data-ui="card" class="card" hidden></div>`;
 
@@ -8,10 +9,10 @@ function createCard(view) {
 
   function fillCard() {
     const i = get("hover");
-    ui.card.hidden = i < 0 || view.tab !== "map";
+    ui.card.hidden = i < 0 || view.tab !== "map" || view.one() === i;
     if (i < 0) return;
     const cosine = () => data.pairCosine(i, get("step")).toFixed(2);
-    const pair = pairs[i] >= 0 ? `similarity to its ${data.kindOf(pairs[i])} ${cosine()}` : "";
+    const pair = pairs[i] >= 0 ? `cosine with its ${data.kindOf(pairs[i])} ${cosine()}` : "";
     const several = view.partners.length ? `paired with ${count(view.partners.length)} items` : "";
     const lines = [captions[i], data.facts(i), pair || several].filter(Boolean);
     const text = lines.map((words, l) => h(l ? "span" : "b", {}, short(words, 120)));
@@ -20,6 +21,8 @@ function createCard(view) {
     ui.card.replaceChildren(...(sprites[i] >= 0 ? [picture] : []), h("div", {}, ...text));
     ui.live.textContent = lines.join(", ");
   }
+
+  const hideCard = () => (ui.card.hidden = true);
 
   /** Put the card beside the hovered item, which is on this map; on its other side where there is no room. */
   function placeCard(map) {
@@ -33,5 +36,5 @@ function createCard(view) {
     ui.card.style.transform = `translate(${inside(x, room - w)}px, ${inside(y, look.height - tall)}px)`;
   }
 
-  return { fill: fillCard, place: placeCard };
+  return { fill: fillCard, hide: hideCard, place: placeCard };
 }

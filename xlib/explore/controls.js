@@ -1,43 +1,32 @@
-// What stands around the views. Above: title, search, and the bar of choices, with why one was refused. Below: play
-// and the slider of the training steps. (What Move, Lasso, Box and Save do is in maps.js; the tabs are in view.js.)
+// What stands around the views. Above: title, tabs, search, and the bar of choices. On the map: the two texts of an axis, and
+// why a choice was refused. Below: play and the slider of the training steps. (What stands under the map, Move, Lasso,
+// Box and Save picture, is in maps.js; the tabs are in view.js.)
 
 const DWELL = 250; // ms that play rests on each snapshot
 const TOP_MARKUP = `
   <div class="top">
     <strong data-ui="title"></strong>
-    <output data-ui="count" class="count" aria-live="polite"></output>
-    <button data-ui="take" type="button" class="take" hidden>Select them</button>
-    <input data-ui="search" type="search" placeholder="Search captions" aria-label="Search captions"
-      spellcheck="false">
-  </div>`;
-const BAR_MARKUP = `
-  <div class="bar">
     <div data-ui="tabs" class="choice" role="group" aria-label="View">
       <button data-tab="map" type="button">Map</button>
       <button data-tab="matrix" type="button">Matrix</button>
       <button data-tab="table" type="button">Table</button>
     </div>
+    <output data-ui="count" class="unseen" aria-live="polite"></output>
+    <input data-ui="search" type="search" placeholder="Search captions" aria-label="Search captions"
+      spellcheck="false">
+  </div>`;
+const BAR_MARKUP = `
+  <div class="bar">
     <label data-ui="projecting">Projection <select data-ui="projection"></select></label>
-    <form data-ui="spanning" class="spanning" hidden>
-      <input data-ui="one" type="text" aria-label="Axis from" placeholder="from: even" spellcheck="false">
-      <span aria-hidden="true">↔</span>
-      <input data-ui="other" type="text" aria-label="Axis to" placeholder="to: odd" spellcheck="false">
-      <button type="submit">Show</button>
-    </form>
     <label data-ui="comparing">Compare <select data-ui="compare"></select></label>
     <form data-ui="typing" class="typing" hidden>
       <input data-ui="typed" type="text" aria-label="Your own caption" placeholder="Type your own caption"
         spellcheck="false">
       <button type="submit">Place it</button>
     </form>
-    <div data-ui="tools" class="choice tools" role="group" aria-label="Dragging on the map">
-      <button data-tool="move" type="button">Move</button>
-      <button data-tool="lasso" type="button">Lasso</button>
-      <button data-tool="box" type="button">Box</button>
-    </div>
-    <button data-ui="save" type="button">Save picture</button>
   </div>
-  <p data-ui="refused" class="warning" role="alert" hidden></p>`;
+  <div data-ui="chips" class="chips" role="group" aria-label="Captions to try" hidden></div>`;
+const REFUSED_MARKUP = `<p data-ui="refused" class="warning refused" role="alert" hidden></p>`;
 const TRAINING_MARKUP = `
   <div data-ui="training" class="training">
     <button data-ui="play" type="button" class="play"></button>
@@ -55,17 +44,14 @@ const COMPARISONS = {
 
 function createControls(view) {
   const { data, ui, offline, get, set, on, selected } = view;
-  const last = data.steps.length - 1;
+  const last = () => data.steps.length - 1;
   let timer = 0; // of play
-  let spanning = false; // "Between two texts" is chosen, and its texts are yet to come
 
-  const comparisons = ["", ...Object.keys(data.comparisons)];
-  ui.projection.append(...Object.keys(PROJECTIONS).map((value) => h("option", { value }, PROJECTIONS[value])));
-  ui.compare.append(...comparisons.map((value) => h("option", { value }, COMPARISONS[value])));
+  const option = (value, words) => h("option", { value }, words);
+  ui.projection.append(...Object.entries(PROJECTIONS).map(([value, words]) => option(value, words)));
+  ui.compare.append(...Object.entries(COMPARISONS).map(([value, words]) => option(value, words)));
   ui.title.textContent = data.title;
   ui.typing.hidden = !!offline || !data.encodes;
-  ui.slider.max = last;
-  ui.training.hidden = last < 1;
 
   // ---- above
 
@@ -84,18 +70,27 @@ function createControls(view) {
     const few = (select) => [...select.options].filter((option) => !option.disabled).length < 2;
     const both = can("pca") && can("umap");
     for (const option of ui.projection.options) offer(option, can(option.value));
-    for (const option of ui.compare.options) offer(option, option.value !== "projection" || both);
-    if (projection === "axis") spanning = false;
-    ui.projection.value = spanning ? "axis" : projection;
-    ui.spanning.hidden = !!offline || ui.projection.value !== "axis";
+    const comparable = (name) => !name || (name === "projection" ? both : data.comparisons[name]);
+    for (const option of ui.compare.options) offer(option, comparable(option.value));
+    if (projection === "axis") view.spanning = false;
+    ui.projection.value = view.spanning ? "axis" : projection;
+    ui.spanning.hidden = !!offline || ui.projection.value !== "axis" || get("compare") === "projection";
     if (!get("refused")) [ui.one.value, ui.other.value] = [from || ui.one.value, to || ui.other.value];
     ui.compare.value = get("compare");
-    ui.projecting.hidden = get("compare") === "projection" || few(ui.projection);
+    ui.projecting.hidden = few(ui.projection);
     ui.comparing.hidden = few(ui.compare);
+    ui.projection.disabled = view.tab !== "map" || get("compare") === "projection"; // it would change nothing
+    ui.compare.disabled = view.tab !== "map";
+  }
+
+  /** Two texts that this map could stand between: short captions from its left and its right end. */
+  function suggestAxis(ends) {
+    [ui.one.placeholder, ui.other.placeholder] = ends.map((i, e) => `${e ? "to" : "from"}: ${data.captions[i]}`);
   }
 
   function fillTyped() {
     if (!get("refused") && ui.typed.value.trim() !== get("typed")) ui.typed.value = get("typed");
+    for (const chip of ui.chips.children) chip.setAttribute("aria-pressed", chip.textContent === get("typed"));
   }
 
   function fillRefused() {
@@ -103,17 +98,24 @@ function createControls(view) {
     ui.refused.hidden = !get("refused");
   }
 
+  ui.chips.hidden = ui.typing.hidden || !data.suggestions.length;
+  for (const text of data.suggestions) {
+    const chip = h("button", { type: "button" }, text);
+    chip.setAttribute(...OWN_KEYS);
+    on(chip, "click", () => view.place(text));
+    ui.chips.append(chip);
+  }
   on(ui.search, "input", () => set({ query: ui.search.value }));
   on(ui.search, "keydown", (event) => {
     const matches = [...view.matches];
     if (event.key !== "Enter" || !matches.length) return;
-    set({ selected: [matches.find((i) => i > (selected()[0] ?? -1)) ?? matches[0]] }); // from match to match
+    view.choose(matches[view.searching ? 0 : (matches.indexOf(view.one()) + 1) % matches.length]); // the first, the next
   });
   on(ui.take, "click", () => set({ selected: [...view.matches], query: "" }));
   on(ui.projection, "change", () => {
-    spanning = ui.projection.value === "axis" && !get("maps").axis;
-    if (!spanning) set({ projection: ui.projection.value });
-    fillChoices();
+    view.spanning = ui.projection.value === "axis" && !get("maps").axis;
+    if (!view.spanning) set({ projection: ui.projection.value });
+    view.onMaps();
   });
   on(ui.compare, "change", () => set({ compare: ui.compare.value }));
   on(ui.spanning, "submit", (event) => {
@@ -122,26 +124,34 @@ function createControls(view) {
   });
   on(ui.typing, "submit", (event) => {
     event.preventDefault();
-    set({ typed: ui.typed.value.trim() });
+    view.place(ui.typed.value.trim());
   });
 
   // ---- below
+
+  /** The slider, as long as there are steps: while a model is being trained there is one, that of now. */
+  function fillSteps() {
+    play(false);
+    ui.slider.max = last();
+    ui.training.hidden = last() < 1 || !!data.training;
+    fillStep();
+  }
 
   function fillStep() {
     const step = get("step");
     ui.slider.value = step;
     ui.at.textContent = view.stepName();
-    ui.slider.setAttribute("aria-valuetext", `step ${data.steps[step]}, ${step + 1} of ${last + 1} snapshots`);
+    ui.slider.setAttribute("aria-valuetext", `${view.stepName()}, ${step + 1} of ${last() + 1} snapshots`);
   }
 
   function play(start) {
-    const advance = () => (get("step") < last ? set({ step: get("step") + 1 }) : play(false));
+    const advance = () => (get("step") < last() ? set({ step: get("step") + 1 }) : play(false));
     clearInterval(timer);
     ui.play.classList.toggle("playing", start);
     ui.play.setAttribute("aria-label", start ? "Pause" : "Play training");
     if (!start) return;
     timer = setInterval(advance, TRAVEL + DWELL);
-    if (get("step") === last) set({ step: 0 });
+    if (get("step") === last()) set({ step: 0 });
     else advance();
   }
 
@@ -150,8 +160,7 @@ function createControls(view) {
     set({ step: +ui.slider.value });
   });
   on(ui.play, "click", () => play(!ui.play.classList.contains("playing")));
-  play(false);
 
   const stop = () => clearInterval(timer);
-  return { fillSearch, fillChoices, fillTyped, fillRefused, fillStep, stop };
+  return { fillSearch, fillChoices, suggestAxis, fillTyped, fillRefused, fillSteps, fillStep, stop };
 }

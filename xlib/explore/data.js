@@ -1,4 +1,7 @@
-// The items as Python has sent them: what never changes, unpacked, and an item's facts in words.
+// The items as Python has sent them: unpacked, what never changes and what belongs to the snapshots, of which there are
+// more while something is trained; and an item's facts in words.
+
+const PLURAL = { item: "items", image: "pictures", text: "texts" };
 
 function unpack(model) {
   const setup = model.get("setup");
@@ -9,14 +12,40 @@ function unpack(model) {
   const hash = (i) => Math.imul(i + 1, 2654435761) >>> 0; // no stretch of the table is drawn or labelled first
   const order = Int32Array.from({ length: n }, (_, i) => i).sort((a, b) => hash(a) - hash(b));
   const lower = setup.captions.map((caption) => caption.toLowerCase());
-  const similarity = Float32Array.from(numbers(model.get("pair_similarity"), Int16Array), (v) => v / 10_000);
   const pictures = sprites.filter((s) => s >= 0).length;
 
   const kindOf = (i) => setup.modalities[kinds[i]];
-  const words = (i) => [setup.classes[classOf[i]], kindOf(i), setup.domains[domainOf[i]]];
+  const several = setup.modalities.length > 1; // that all items are items need not be said
+  const words = (i) => [setup.classes[classOf[i]], several && kindOf(i), setup.domains[domainOf[i]]];
+  const named = (i) => setup.captions[i] + (several ? ` (${kindOf(i)})` : "");
+  const plural = (kind) => PLURAL[kind] ?? `${kind} items`;
   const facts = (i) => words(i).filter(Boolean).join(" · ");
-  const pairCosine = (i, step) => similarity[step * n + i];
+  const pairCosine = (i, step) => data.similarity[step * n + i] / 10_000;
+
+  /** The rows whose captions hold the query: exact ones, those where a word begins with it, and the rest; as in the
+      Python model. */
+  function matching(query) {
+    const needle = query.trim().toLowerCase();
+    if (!needle) return [];
+    const word = new RegExp(`(?<![\\p{L}\\p{N}_])${needle.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")}`, "u");
+    const ranked = [[], [], []];
+    lower.forEach((text, i) => {
+      if (text.includes(needle)) ranked[text === needle ? 0 : word.test(text) ? 1 : 2].push(i);
+    });
+    return ranked.flat();
+  }
+
+  /** Take up the snapshots that Python has sent; whether they are other ones than before. */
+  function renew() {
+    const sent = model.get("snapshots"); // steps, comparisons, matrix, training
+    if (data.sent === sent) return false;
+    const similarity = numbers(model.get("pair_similarity"), Int16Array);
+    Object.assign(data, sent, { sent, similarity, shades: numbers(model.get("matrix"), Uint8Array) });
+    return true;
+  }
 
   const ofItems = { classOf, kinds, pairs, sprites, domainOf, group, lower };
-  return { ...setup, ...ofItems, n, order, pictures, kindOf, facts, pairCosine };
+  const data = { ...setup, ...ofItems, n, order, pictures, kindOf, named, plural, facts, pairCosine, matching, renew };
+  renew();
+  return data;
 }

@@ -39,6 +39,26 @@ def column(name, values, n, kinds):
     return values
 
 
+def steps(values, n):
+    """The n training steps, or names, of the snapshots."""
+    found = column("steps", values, n, (int, str)) or list(range(n))
+    if len({isinstance(step, str) for step in found}) > 1:
+        raise TypeError(f"steps must be whole numbers, or names, not both; got {found}")
+    if "" in found:
+        raise ValueError(f"steps must have names that are not empty, got {found}")
+    return found
+
+
+def suggestions(values, encode):
+    """Captions to try, as a list of up to 6 texts."""
+    values = [values] if isinstance(values, str) else list(values)
+    if len(values) > 6 or not all(isinstance(text, str) and text.strip() for text in values):
+        raise ValueError(f"suggestions must be up to 6 texts, got {values!r}")
+    if values and encode is None:
+        raise ValueError("suggestions need an encoder: explore(..., encode=...)")
+    return values
+
+
 def pairs(values, n):
     """(N,) the row of each item's counterpart, −1 for none."""
     rows = np.array(column("pairs", values, n, int) or [-1] * n)

@@ -1,4 +1,5 @@
-// How one item looks wherever it is drawn: its marker or picture, its thumbnail, and the legend that explains both.
+// How one item looks wherever it is drawn: its marker or picture, its thumbnail, and the legend that explains both and
+// fades what one does not want to see.
 
 const MARKERS = ["circle", "diamond", "triangle", "square"]; // of items without a picture, by domain or modality
 const OUTLINES = ["rounded", "octagon", "circle", "square"]; // of pictures: what cuts little off comes first
@@ -52,7 +53,7 @@ function smooth(c, cell, scale) {
 function drawItem(view, c, i, x, y, size) {
   const { sprites, across, cell, classOf, group } = view.data;
   const { atlas, theme } = view.look;
-  const tint = theme.colours[classOf[i] + 1];
+  const [tint, rim] = [theme.colours, theme.rims].map((of) => of[classOf[i] + 1]);
   c.save();
   c.translate(x, y);
   if (pictured(view, i)) {
@@ -60,7 +61,7 @@ function drawItem(view, c, i, x, y, size) {
     const [w, h] = cell.map((v) => v * scale);
     const corner = [(sprites[i] % across) * cell[0], Math.floor(sprites[i] / across) * cell[1]]; // in the atlas
     outline(c, OUTLINES[group[i]], w, h);
-    Object.assign(c, { fillStyle: theme.chip, strokeStyle: tint, lineWidth: clamp(size / 16, 1, 2.5) });
+    Object.assign(c, { fillStyle: theme.chip, strokeStyle: rim || tint, lineWidth: clamp(size / 16, 1, 2.5) });
     c.fill();
     c.save();
     c.clip();
@@ -70,7 +71,7 @@ function drawItem(view, c, i, x, y, size) {
     c.stroke();
   } else {
     outline(c, MARKERS[group[i]], size * 0.62, size * 0.62);
-    Object.assign(c, { fillStyle: tint, strokeStyle: theme.paper, lineWidth: 2 });
+    Object.assign(c, { fillStyle: tint, strokeStyle: rim || theme.paper, lineWidth: 2 });
     c.stroke();
     c.fill();
   }
@@ -87,12 +88,72 @@ function drawThumb(view, canvas, i, size) {
   if (look.theme) drawItem(view, c, i, size / 2, size / 2, data.sprites[i] >= 0 ? size - 2 : Math.min(size, 22));
 }
 
-/** What shapes and colours mean. */
-function fillLegend({ data, look, ui }) {
-  const swatch = (shape, fill, name) => h("span", {}, h("i", { class: shape, style: `color: ${fill}` }), name);
-  const withPictures = (g) => data.group.some((of, i) => of === g && data.sprites[i] >= 0);
+/** What shapes and colours mean, a button each: what is not pressed is faded on the map. */
+function createLegend(view) {
+  const { data, look, ui, on } = view;
+  const { classOf, group } = data;
+  const faded = { group: new Set(), classOf: new Set() }; // what the buttons have put out
+  const buttons = [];
+
+  const withPictures = (g) => group.some((of, i) => of === g && data.sprites[i] >= 0);
   const shape = (g) => (withPictures(g) ? `picture ${OUTLINES[g]}` : MARKERS[g]);
-  const groups = data.groups.map((name, g) => swatch(shape(g), look.theme.ink, name));
-  const classes = data.palette.map((_, c) => swatch("square", look.theme.colours[c + 1], data.classes[c]));
-  ui.legend.replaceChildren(...(groups.length > 1 ? groups : []), ...classes);
+  if (data.groups.length > 1) data.groups.forEach((name, g) => add("group", g, name, shape(g)));
+  data.palette.forEach((_, c) => add("classOf", c, data.classes[c], "square"));
+
+  function add(kind, code, name, form) {
+    const title = "Click: fade or show. Shift and a click, or two clicks: this alone, or all again.";
+    const node = h("button", { type: "button", title }, h("i", { class: form }), name);
+    node.setAttribute(...OWN_KEYS);
+    buttons.push({ kind, code, node });
+    on(node, "click", (event) => (event.shiftKey || event.altKey ? alone : toggle)(kind, code));
+    on(node, "dblclick", () => alone(kind, code)); // after two clicks, which have undone each other
+    ui.legend.append(node);
+  }
+
+  function toggle(kind, code) {
+    if (!faded[kind].delete(code)) faded[kind].add(code);
+    follow();
+  }
+
+  function alone(kind, code) {
+    const others = [...new Set(data[kind])].filter((other) => other !== code); // −1, without a class, is one of them
+    const was = faded[kind].size === others.length && !faded[kind].has(code);
+    faded[kind] = new Set(was ? [] : others);
+    follow();
+  }
+
+  function follow() {
+    const some = faded.group.size + faded.classOf.size > 0;
+    view.lit = some ? group.map((g, i) => !faded.group.has(g) && !faded.classOf.has(classOf[i])) : null;
+    fillLegend();
+    view.redraw();
+  }
+
+  function fillLegend() {
+    for (const { kind, code, node } of buttons) {
+      const inks = look.theme && kind === "classOf" ? [look.theme.colours[code + 1], look.theme.rims[code + 1]] : [];
+      node.firstChild.style.color = inks[0] ?? "";
+      node.firstChild.style.outline = inks[1] ? `1px solid ${inks[1]}` : "";
+      node.setAttribute("aria-pressed", !faded[kind].has(code));
+    }
+  }
+
+  /** For a picture: each entry that is not faded, and a function that draws its mark around (0, 0), 12 pixels wide. */
+  view.legend = () => {
+    const { theme } = look;
+    return buttons.filter(({ kind, code }) => !faded[kind].has(code)).map(({ kind, code, node }) => ({
+      name: node.textContent,
+      draw(c) {
+        const ofClass = kind === "classOf";
+        const form = ofClass ? "square" : withPictures(code) ? OUTLINES[code] : MARKERS[code];
+        outline(c, form, 11, 11);
+        const colour = ofClass ? theme.colours[code + 1] : theme.ink;
+        Object.assign(c, { fillStyle: colour, strokeStyle: (ofClass && theme.rims[code + 1]) || colour, lineWidth: 1.5 });
+        if (ofClass || !withPictures(code)) c.fill();
+        c.stroke();
+      },
+    }));
+  };
+
+  return { fill: fillLegend };
 }

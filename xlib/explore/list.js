@@ -1,138 +1,292 @@
-// The column at the right: how to begin; or the selected item (or a typed caption) with its pair, its nearest
-// neighbours and how far the map is to be trusted; or, where several items are selected, the first of them.
+// The column at the right: how to begin; or what the search has found; or the selected item (or a typed caption) with
+// its pair, its nearest neighbours and how far the map is to be trusted; or, where several are selected, all of them.
 
+const CHUNK = 40; // rows that a long list has at first, and gains each time that its end comes into sight
+const PATIENCE = 200; // ms that an answer may take before the list says that it waits
 const LIST_MARKUP = `
   <aside aria-label="Selected item">
     <div data-ui="hint" class="hint">
       <p data-ui="invite"></p>
       <p>On the map, arrow keys walk from item to item, Enter selects one, Space adds one, Escape clears,
-      and + − 0 zoom. Shift and a drag draw a lasso.</p>
+      and + − 0 zoom, as Ctrl and the wheel do. Shift and a drag draw a lasso.</p>
     </div>
     <div data-ui="chosen" class="chosen">
       <button data-ui="close" type="button" class="close" aria-label="Clear selection">×</button>
+      <button data-ui="toHits" type="button" class="to-hits"></button>
       <div data-ui="topmost"></div>
       <p data-ui="warning" class="warning"></p>
+      <button data-ui="toTable" type="button" class="to-table">Show them in the table</button>
       <p data-ui="heading" class="heading" hidden></p>
+      <button data-ui="placeQuery" type="button"></button>
       <div data-ui="toggle" class="choice toggle" role="group" aria-label="Neighbours among">
         <button data-ui="all" type="button">All items</button>
         <button data-ui="others" type="button">Other modality</button>
       </div>
       <ol data-ui="list"></ol>
+      <div data-ui="end" class="end"></div>
       <p data-ui="note" class="note"></p>
     </div>
   </aside>`;
 
-function createList(view) {
-  const { data, ui, get, set, on, selected } = view;
-  const { n, captions, kinds, pairs } = data;
+/** "first", "second", "third", "4th", … "21st". */
+function nth(rank) {
+  const ending = { 1: "st", 2: "nd", 3: "rd" }[Math.floor(rank / 10) % 10 === 1 ? 0 : rank % 10] ?? "th";
+  return ["", "first", "second", "third"][rank] ?? count(rank) + ending;
+}
 
-  // The rows are made once and refilled: focus stays put.
+/** How many decimals, 2 to 4, tell these numbers apart, as far as 4 do. */
+function decimals(values) {
+  const different = (digits) => new Set(values.map((v) => v.toFixed(digits))).size;
+  return [2, 3].find((digits) => different(digits) === different(4)) ?? 4;
+}
+
+function createList(view) {
+  const { data, ui, get, set, on, selected, offline } = view;
+  const { n, captions, kinds, pairs } = data;
+  const rows = []; // made once and refilled: focus stays put
+  let entries = []; // [item, cosine or null] of all rows, also those that are yet to be made
+  let [made, answered, searching, waiting, timer] = [CHUNK, "", false, false, 0];
+
   const top = makeRow("div", "head");
   const pairRow = makeRow("button", "row pair");
-  const rows = Array.from({ length: data.k }, () => makeRow("button", "row"));
+  const rank = h("span", { class: "rank" });
+  pairRow.node.prepend(rank);
   ui.topmost.append(top.node, pairRow.node);
-  ui.list.append(...rows.map((row) => h("li", {}, row.node)));
   ui.invite.textContent = `Click an item to list its nearest neighbours in all ${data.dimensions} dimensions.`;
 
   function makeRow(tag, name) {
     const [thumb, bar] = [h("canvas"), h("i")];
     const [caption, meta] = [h("span", { class: "caption" }), h("span", { class: "meta" })];
     const node = h(tag, { class: name }, thumb, caption, meta, h("span", { class: "bar" }, bar));
-    if (tag === "button") {
-      node.type = "button";
-      node.setAttribute(...OWN_KEYS);
-    }
-    return { node, thumb, caption, meta, bar, index: -1 };
+    const row = { node, thumb, caption, meta, bar, index: -1, drawn: null };
+    if (tag === "div") return row;
+    node.type = "button";
+    node.setAttribute(...OWN_KEYS);
+    on(node, "click", () => choose(row.index));
+    for (const type of ["pointerenter", "focus"]) on(node, type, () => set({ hover: row.index }));
+    for (const type of ["pointerleave", "blur"]) on(node, type, () => set({ hover: -1 }));
+    return row;
   }
 
-  function fillRow(row, i, size, meta, cosine = 0) {
-    row.index = i;
-    drawThumb(view, row.thumb, i, size);
-    row.caption.textContent = captions[i];
+  function fillRow(row, i, size, meta, cosine = null) {
+    const { theme, atlas } = view.look;
+    if (row.index !== i || row.drawn?.theme !== theme || row.drawn?.atlas !== atlas) {
+      drawThumb(view, row.thumb, i, size);
+      row.caption.textContent = captions[i];
+      row.node.title = `${captions[i]} (${data.facts(i)})`;
+      Object.assign(row, { index: i, drawn: { theme, atlas } });
+    }
     row.meta.textContent = meta;
-    row.bar.style.width = `${100 * clamp(cosine, 0, 1)}%`;
-    row.node.title = `${captions[i]} (${data.facts(i)})`;
+    row.bar.parentNode.hidden = cosine === null;
+    row.bar.style.width = `${100 * clamp(cosine ?? 0, 0, 1)}%`;
   }
+
+  /** Select one item, and show that rather than what the search has found. */
+  function choose(i) {
+    set({ selected: [i], typed: "" });
+    leaveSearch();
+  }
+
+  // ---- the rows
+
+  /** Show these entries, [item, cosine or null] pairs, a long list in parts. Where they answer another question than
+      those before, from the top. */
+  function fillRows(next, question) {
+    entries = next;
+    if (question !== answered) {
+      [answered, made] = [question, CHUNK];
+      ui.chosen.scrollTop = 0;
+      watchEnd();
+    }
+    const digits = decimals(entries.map(([, cosine]) => cosine ?? 0));
+    const shown = Math.min(entries.length, made);
+    while (ui.list.children.length > shown) ui.list.lastChild.remove();
+    while (ui.list.children.length < shown) {
+      const r = ui.list.children.length;
+      rows[r] ??= makeRow("button", "row");
+      rows[r].node.tabIndex = r < data.k ? 0 : -1; // Tab leaves a long list soon; arrows walk all of it
+      ui.list.append(h("li", {}, rows[r].node));
+    }
+    for (let r = 0; r < shown; r++) {
+      const [i, cosine] = entries[r];
+      fillRow(rows[r], i, 28, cosine === null ? "" : cosine.toFixed(digits), cosine);
+    }
+    return digits;
+  }
+
+  function grow() {
+    if (made >= entries.length) return;
+    made += CHUNK;
+    fillRows(entries, answered);
+    watchEnd();
+  }
+
+  const watch = new IntersectionObserver(([end]) => end.isIntersecting && grow());
+
+  /** Grow when the end of the list is in sight, also if it was before. */
+  function watchEnd() {
+    watch.unobserve(ui.end);
+    if (made < entries.length) watch.observe(ui.end);
+  }
+
+  /** Put the focus on a row of the list; above the first one is the search, if that has found them. */
+  function goTo(r) {
+    if (r >= made) grow();
+    if (r < 0 && searching) ui.search.focus();
+    else rows[clamp(r, 0, entries.length - 1)]?.node.focus();
+  }
+
+  // ---- what is listed
+
+  /** What answers are wanted of: as `asked` in the Python model. */
+  const wanted = () => [get("typed") ? -1 : view.one(), get("typed"), get("among")];
 
   function fillList() {
     const [i, many, typed] = [view.one(), selected().length, get("typed")];
-    ui.hint.hidden = many > 0 || !!typed;
+    const query = get("query").trim();
+    if (!many && !typed && query) searching = true;
+    view.searching = searching = searching && !!query;
+    ui.hint.hidden = many > 0 || !!typed || !!query;
     ui.chosen.hidden = !ui.hint.hidden;
-    if (ui.chosen.hidden) return;
-    fillTop(i, typed);
-    fillPair(i);
-    const listed = i >= 0 || !!typed;
+    if (ui.chosen.hidden) return wait(false);
+    const listed = !searching && (i >= 0 || !!typed);
+    wait(listed && !offline && JSON.stringify(wanted()) !== JSON.stringify(get("asked")));
+    const [found, cosines] = [[...view.matches], listed ? get("neighbours") : []];
+    const next = listed ? cosines : (searching ? found : selected()).map((j) => [j, null]);
+    const digits = fillRows(next, searching ? `? ${query}` : typed || selected().join());
+    fillTop(i, typed, query);
+    fillPair(listed ? i : -1, digits);
     fillToggle(listed, typed);
-    const shown = listed ? get("neighbours") : selected().slice(0, data.k).map((j) => [j, null]);
-    ui.heading.textContent = heading(listed, shown.length, many, poolSize(i, typed));
+    ui.heading.textContent = heading(listed, i, typed);
     ui.heading.hidden = !ui.heading.textContent;
-    rows.forEach((row, r) => {
-      row.node.parentNode.hidden = r >= shown.length;
-      if (r >= shown.length) return;
-      const [j, cosine] = shown[r];
-      fillRow(row, j, 28, cosine === null ? "" : cosine.toFixed(2), cosine ?? 0);
-    });
-    ui.note.textContent = get("note");
-    ui.warning.textContent = get("warning");
-    ui.warning.hidden = !get("warning");
+    ui.toHits.hidden = searching || !query || !found.length;
+    const [sought, hits] = [short(query, 24), found.length === 1 ? "1 hit" : `All ${count(found.length)} hits`];
+    ui.toHits.textContent = `← ${hits} for “${sought}”`;
+    ui.placeQuery.hidden = !searching || found.length > 0 || !!offline || !data.encodes;
+    ui.placeQuery.textContent = `Place “${sought}” as a caption of your own`;
+    ui.toTable.hidden = searching || many < 2;
+    const [note, warning] = listed && !waiting ? [get("note"), get("warning")] : ["", ""];
+    ui.note.textContent = note;
+    ui.warning.textContent = warning;
+    ui.warning.hidden = !warning;
   }
 
-  function fillTop(i, typed) {
-    top.thumb.hidden = i < 0;
-    if (i >= 0) return fillRow(top, i, 52, data.facts(i));
-    top.caption.textContent = typed || `${count(selected().length)} items selected`;
-    top.meta.textContent = typed ? "your own caption" : tally(selected());
+  /** Say that an answer is on its way, if it has not come soon. */
+  function wait(late) {
+    if (!late) {
+      clearTimeout(timer);
+      [timer, waiting] = [0, false];
+    } else
+      timer ||= setTimeout(() => {
+        waiting = true;
+        fillList();
+      }, PATIENCE);
+    ui.list.setAttribute("aria-busy", waiting);
+  }
+
+  function fillTop(i, typed, query) {
+    top.thumb.hidden = i < 0 || searching;
+    if (i >= 0 && !searching) return fillRow(top, i, 52, data.facts(i));
+    top.index = -1;
+    const last = data.steps.length - 1; // the encoder is that of this step, whichever is shown
+    const placed = get("step") < last ? `, at ${view.stepName(last)}` : "";
+    const many = searching ? `“${query}”` : `${count(selected().length)} items selected`;
+    top.caption.textContent = (!searching && typed) || many;
+    top.meta.textContent = searching ? "" : typed ? `your own caption${placed}` : tally(selected());
+    top.node.title = "";
   }
 
   /** The row of item i's pair, and how far down either stands in the other's list. */
-  function fillPair(i) {
+  function fillPair(i, digits) {
     const pair = i >= 0 ? pairs[i] : -1;
     pairRow.node.hidden = pair < 0;
     if (pair < 0) return;
     const cosine = data.pairCosine(i, get("step"));
-    fillRow(pairRow, pair, 28, cosine.toFixed(2), cosine);
+    fillRow(pairRow, pair, 28, cosine.toFixed(digits), cosine);
     const rivals = (of) => count(kinds.filter((kind) => kind === kinds[of]).length);
-    const [there, back] = get("ranks");
-    const ranks = `rank ${count(there)} of ${rivals(pair)}; from there back: ${count(back)} of ${rivals(i)}`;
-    pairRow.node.dataset.rank = `Its ${data.kindOf(pair)}` + (there ? `: ${ranks}` : "");
+    const [there, back] = waiting ? [0, 0] : get("ranks");
+    const first = `Of ${rivals(pair)} ${data.plural(data.kindOf(pair))} its own comes ${nth(there)}`;
+    const ranks = `${first}; seen from there, it comes ${nth(back)} of ${rivals(i)}.`;
+    rank.textContent = there ? ranks : `Its ${data.kindOf(pair)}`;
   }
 
+  /** Whether neighbours are looked for in the other modality only, or for a typed caption among the pictures: as in
+      the Python model. */
+  const onlyOthers = (typed) =>
+    get("among") === "other" || (!!typed && get("among") === "" && data.pictures > 0);
+
   function fillToggle(listed, typed) {
-    const other = get("among") === "other";
+    const other = onlyOthers(typed);
     ui.all.setAttribute("aria-pressed", !other);
     ui.others.setAttribute("aria-pressed", other);
     ui.others.textContent = typed ? "With a picture" : "Other modality";
-    ui.toggle.hidden = !listed || data.modalities.length < 2;
+    ui.toggle.hidden = !listed || (typed ? !data.pictures || data.pictures === n : data.modalities.length < 2);
   }
 
-  function heading(listed, length, many, pool) {
-    if (listed) return length ? `${length} nearest of ${count(pool)}` : "";
-    return many > length ? `The first ${length}` : "";
+  /** What the list holds, and among how many items it was looked for. */
+  function heading(listed, i, typed) {
+    if (waiting) return "Waiting for Python…";
+    const length = entries.length;
+    if (searching && !length) return "No caption holds it.";
+    if (searching) return length === 1 ? "1 caption holds it" : `${count(length)} captions hold it`;
+    if (!listed || !length) return "";
+    const nearest = (many, which) => `${length} nearest of ${count(many)} ${which}`;
+    if (onlyOthers(typed) && typed) return nearest(data.pictures, "with a picture");
+    if (!onlyOthers(typed)) return `${length} nearest of all ${count(typed ? n : n - 1)} items`;
+    const others = kinds.filter((kind) => kind !== kinds[i]).length;
+    const one = data.modalities.length === 2 && data.modalities.find((name) => name !== data.kindOf(i));
+    return nearest(others, one ? data.plural(one) : "of another modality");
   }
 
-  /** Among how many items the neighbours of item i or of the typed caption were looked for. */
-  function poolSize(i, typed) {
-    const other = get("among") === "other";
-    if (typed) return other ? data.pictures : n;
-    return other ? kinds.filter((kind) => kind !== kinds[i]).length : n - 1;
-  }
-
-  /** The most frequent classes of some rows, in words. */
+  /** The classes of some rows, the most frequent first, in words. */
   function tally(chosen) {
     if (!data.classes.length) return "";
     const counts = new Map();
     for (const i of chosen) counts.set(data.classOf[i], (counts.get(data.classOf[i]) ?? 0) + 1);
-    const most = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 3);
+    const most = [...counts].sort((a, b) => b[1] - a[1]);
     return most.map(([c, times]) => `${count(times)} ${data.classes[c] ?? "without a class"}`).join(", ");
   }
 
-  on(ui.close, "click", view.clear);
+  /** The query has changed: show what it finds, in place of what was selected. */
+  function search() {
+    searching = true;
+    fillList();
+  }
+
+  /** Show what is selected, in place of what the search has found. */
+  function leaveSearch() {
+    searching = false;
+    fillList();
+  }
+
+  on(ui.close, "click", view.close);
   on(ui.all, "click", () => set({ among: "all" }));
   on(ui.others, "click", () => set({ among: "other" }));
-  for (const row of [pairRow, ...rows]) {
-    on(row.node, "click", () => set({ selected: [row.index], typed: "" }));
-    for (const type of ["pointerenter", "focus"]) on(row.node, type, () => set({ hover: row.index }));
-    for (const type of ["pointerleave", "blur"]) on(row.node, type, () => set({ hover: -1 }));
+  on(ui.toHits, "click", () => {
+    search();
+    goTo(0);
+  });
+  on(ui.placeQuery, "click", () => {
+    const text = get("query").trim();
+    set({ query: "" });
+    view.place(text);
+  });
+  on(ui.toTable, "click", () => {
+    view.only = selected();
+    view.onTab("table");
+  });
+  on(ui.list, "keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    goTo(rows.findIndex(({ node }) => node === event.target) + step);
+  });
+  view.hotkeys(ui.search, { ArrowDown: () => searching && goTo(0) });
+
+  function stop() {
+    clearTimeout(timer);
+    watch.disconnect();
   }
-  return { fill: fillList };
+
+  return { fill: fillList, choose, search, leaveSearch, stop };
 }

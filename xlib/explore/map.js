@@ -3,7 +3,10 @@
 // and captions are drawn over them by the canvas.
 
 const EDGE = 30; // CSS pixels kept free around the data
-const FONT = "12px system-ui, sans-serif";
+const LEAST = 0.25; // of its largest extent: a step that shrinks further is seen to shrink
+const FAMILY = "system-ui, sans-serif";
+const FONT = `12px ${FAMILY}`;
+const MOST_ZOOM = 60;
 const MOST = 4e6; // pixels that all pictures together may have to be scaled at once; larger ones are drawn one by one
 const QUICK = 8; // ms that scaling them may take while something is zoomed; what takes longer waits for its end
 
@@ -16,17 +19,42 @@ function mix(a, b, t) {
   return ((rb + u) & 0xff00ff) | ((g + v) & 0xff00) | 0xff000000;
 }
 
+/** A layout as Python has sent it, unpacked: its frames, one after the other, and for each the box that it fills
+    (left, right, bottom, top). `free`: its two axes are different things, so that each has a scale of its own. */
+function unpackLayout(sent, n, free) {
+  const frames = numbers(sent.frames, Uint16Array);
+  const boxes = [];
+  for (let from = 0; from < frames.length; from += 2 * n) {
+    const box = [Infinity, -Infinity, Infinity, -Infinity];
+    for (let j = from; j < from + 2 * n; j++) {
+      const axis = 2 * (j % 2);
+      box[axis] = Math.min(box[axis], frames[j]);
+      box[axis + 1] = Math.max(box[axis + 1], frames[j]);
+    }
+    boxes.push(box);
+  }
+  for (const axis of [0, 2]) {
+    const whole = Math.max(...boxes.map((box) => box[axis + 1])) - Math.min(...boxes.map((box) => box[axis]));
+    for (const box of boxes) {
+      const short = Math.max(0, LEAST * whole - (box[axis + 1] - box[axis]), 1e-3);
+      box[axis] -= short / 2;
+      box[axis + 1] += short / 2;
+    }
+  }
+  return { ...sent, sent, frames, boxes, free };
+}
+
 /** `view.look` is shared by all maps of an explorer: size, theme, atlas, zoom, and the snapshot shown (a fraction
-    while it glides). The caller sets what this map shows: `layout` (axes, extent, frames), the rows by `show`, and
-    `fixed`, the snapshot that it stays at, or null. */
+    while it glides). The caller sets what this map shows: `layout`, the rows by `show`, `landed` (where the typed text
+    lies, or null) and `fixed`, the snapshot that it stays at, or null. */
 function createMap(view, canvas) {
   const { data, look } = view;
   const { n, captions, sprites, group, cell, classOf } = data;
   const ctx = canvas.getContext("2d", { willReadFrequently: true });
   const at = new Float32Array(2 * n); // where each item is drawn, in CSS pixels
-  const last = data.steps.length - 1;
+  const last = () => data.steps.length - 1;
   const aspect = Math.min(Math.max(...cell) / Math.min(...cell), 3); // long pictures get the area of square ones
-  const map = { canvas, at, layout: null, rows: data.order, fixed: null, labelled: new Set() };
+  const map = { canvas, at, layout: null, rows: data.order, fixed: null, landed: null, labelled: new Set() };
   const widths = new Map(); // of captions, in pixels
   let [image, buffer, made, sheet, stencils, took] = [null, null, "", null, null, 0];
 
@@ -82,7 +110,7 @@ function createMap(view, canvas) {
     const x1 = Math.min(w, W - x);
     const y1 = Math.min(h, image.height - y);
     const tint = look.theme.inks[classOf[i] + 1];
-    const rim = s < 0 ? look.theme.paperInk : tint;
+    const rim = look.theme.rimInks[classOf[i] + 1] || (s < 0 ? look.theme.paperInk : tint);
     const pixels = s < 0 ? null : sheet.pixels;
     const stride = s < 0 ? 0 : sheet.stride;
     const from = s < 0 ? 0 : Math.floor(s / data.across) * h * stride + (s % data.across) * w;
@@ -108,27 +136,40 @@ function createMap(view, canvas) {
 
   // ---- the whole map
 
-  const scaleOf = () => {
-    const [spanX, spanY] = map.layout.extent;
-    return look.zoom * Math.min((look.width - 2 * EDGE) / spanX, (look.height - 2 * EDGE) / spanY);
-  };
-  const toPage = (x, y) => {
-    const scale = scaleOf();
-    const [spanX, spanY] = map.layout.extent;
-    return [look.width / 2 + look.x + (x - spanX / 2) * scale, look.height / 2 + look.y - (y - spanY / 2) * scale];
-  };
+  const top = () => (map.layout.free ? 2 * EDGE : EDGE); // there the axis' two texts are typed
+
+  /** What of the plane is seen of a (fractional) snapshot: all items, and a text that was typed. */
+  function boxAt(t) {
+    const box = (step) => {
+      const [left, right, bottom, high] = map.layout.boxes[step];
+      if (!map.landed || step !== last()) return [left, right, bottom, high];
+      const [x, y] = map.landed;
+      return [Math.min(left, x), Math.max(right, x), Math.min(bottom, y), Math.max(high, y)];
+    };
+    const [from, to] = [box(Math.floor(t)), box(Math.min(Math.floor(t) + 1, last()))];
+    return from.map((v, side) => v * (1 - (t % 1)) + to[side] * (t % 1));
+  }
+
+  /** x → ax + bx · x, and y → ay − by · y: from the plane to CSS pixels, as the plane is seen at a snapshot. */
+  function lens(t) {
+    const [left, right, bottom, high] = boxAt(t);
+    const spans = [(look.width - 2 * EDGE) / (right - left), (look.height - top() - EDGE) / (high - bottom)];
+    const [bx, by] = (map.layout.free ? spans : [Math.min(...spans), Math.min(...spans)]).map((v) => v * look.zoom);
+    const middle = map.middle();
+    const ax = middle[0] + look.x - (bx * (left + right)) / 2;
+    return { ax, bx, ay: middle[1] + look.y + (by * (bottom + high)) / 2, by };
+  }
 
   /** Put the items' positions for a (fractional) snapshot into `at`. */
   function place(snapshot = look.position) {
-    const t = map.fixed ?? snapshot;
+    const t = Math.min(map.fixed ?? snapshot, last());
     const { frames } = map.layout;
     const [from, f] = [Math.floor(t) * 2 * n, t % 1];
-    const to = Math.min(Math.floor(t) + 1, last) * 2 * n;
-    const scale = scaleOf();
-    const [x0, y0] = toPage(0, 0);
+    const to = Math.min(Math.floor(t) + 1, last()) * 2 * n;
+    const { ax, bx, ay, by } = lens(t);
     for (let j = 0; j < 2 * n; j += 2) {
-      at[j] = x0 + (frames[from + j] * (1 - f) + frames[to + j] * f) * scale;
-      at[j + 1] = y0 - (frames[from + j + 1] * (1 - f) + frames[to + j + 1] * f) * scale;
+      at[j] = ax + (frames[from + j] * (1 - f) + frames[to + j] * f) * bx;
+      at[j + 1] = ay - (frames[from + j + 1] * (1 - f) + frames[to + j + 1] * f) * by;
     }
   }
 
@@ -139,6 +180,7 @@ function createMap(view, canvas) {
     ctx.font = FONT;
     map.labelled = new Set();
     const taken = [[look.width - 130, 0, look.width, 44]]; // the zoom buttons
+    if (map.layout.free) taken.push([0, 0, 340, 44]); // and the axis' two texts
     for (const i of avoid) {
       const [x, y, r] = [at[2 * i], at[2 * i + 1], sizeOf(i)];
       taken.push([x - r, y - r, x + r, y + r]);
@@ -189,7 +231,7 @@ function createMap(view, canvas) {
   }
 
   /** One frame. scene: `hover`, `selected`, `near` and `partners` (rows), `bright` (a set of rows beside which all
-      others fade, or null), `typed` and where it `landed`, and the lasso's `loop`. */
+      others fade, or null), the text `typed`, and the lasso's `loop`. */
   function draw(scene) {
     const { dpr, theme } = look;
     place();
@@ -213,8 +255,10 @@ function createMap(view, canvas) {
     if (elsewhere) for (const j of partners.slice(0, 20)) if (map.here[j]) ringed(j, 1.4);
     if (one >= 0 && map.here[one]) ringed(one, 1.6);
     for (const i of map.labelled) words(short(captions[i], 26), at[2 * i] + 10, at[2 * i + 1] + 0.5);
-    const placed = scene.typed && scene.landed && look.position === last;
-    if (placed) star(...toPage(...scene.landed), scene.typed);
+    if (map.landed && map.fixed === null && look.position === last()) {
+      const { ax, bx, ay, by } = lens(last());
+      star(ax + bx * map.landed[0], ay - by * map.landed[1], scene.typed);
+    }
     if (scene.hover >= 0 && map.here[scene.hover]) ringed(scene.hover, 1.8);
     if (scene.loop && scene.map === map) lasso(scene.loop);
   }
@@ -262,6 +306,7 @@ function createMap(view, canvas) {
   function best(x, y, least, cost) {
     let found = -1;
     for (const i of map.rows) {
+      if (view.lit && !view.lit[i]) continue;
       const c = cost(at[2 * i] - x, at[2 * i + 1] - y, i);
       if (c < least) [found, least] = [i, c];
     }
@@ -273,14 +318,16 @@ function createMap(view, canvas) {
   }
 
   /** The nearest item from `start` (or from the middle) in the direction (dx, dy); what lies straight ahead counts as
-      nearer. It is brought into view. */
+      nearer. From the middle any item will do where none lies ahead. It is brought into view. */
   function walk(start, dx, dy) {
-    const [x, y] = map.here[start] ? [at[2 * start], at[2 * start + 1]] : [look.width / 2, look.height / 2];
+    const begun = map.here[start];
+    const [x, y] = begun ? [at[2 * start], at[2 * start + 1]] : map.middle();
     const cost = (u, v, i) => {
       const ahead = u * dx + v * dy;
       return i !== start && ahead > 0 ? ahead + 2 * Math.abs(u * dy + v * dx) : Infinity;
     };
-    const i = best(x, y, Infinity, cost);
+    let i = best(x, y, Infinity, cost);
+    if (i < 0 && !begun) i = best(x, y, Infinity, (u, v) => Math.hypot(u, v));
     if (i < 0) return i;
     look.x += clamp(at[2 * i], EDGE, look.width - EDGE) - at[2 * i]; // follow it out of a zoomed view
     look.y += clamp(at[2 * i + 1], EDGE, look.height - EDGE) - at[2 * i + 1];
@@ -292,7 +339,23 @@ function createMap(view, canvas) {
     const path = new Path2D();
     for (const [x, y] of loop) path.lineTo(x, y);
     ctx.setTransform(1, 0, 0, 1, 0, 0);
-    return [...map.rows].filter((i) => ctx.isPointInPath(path, at[2 * i], at[2 * i + 1]));
+    const lit = (i) => !view.lit || view.lit[i];
+    return [...map.rows].filter((i) => lit(i) && ctx.isPointInPath(path, at[2 * i], at[2 * i + 1]));
+  }
+
+  /** Zoom and middle at which these rows just fill the map. */
+  function around(rows) {
+    const middle = map.middle();
+    const ends = [0, 1].map((axis) => {
+      const shift = middle[axis] + [look.x, look.y][axis];
+      const places = rows.map((i) => (at[2 * i + axis] - shift) / look.zoom);
+      return [Math.min(...places), Math.max(...places)];
+    });
+    const room = [look.width - 4 * EDGE, look.height - top() - 3 * EDGE];
+    const fits = ends.map(([from, to], axis) => room[axis] / Math.max(to - from, 1e-9));
+    const zoom = clamp(Math.min(...fits), 1, MOST_ZOOM);
+    const [x, y] = ends.map(([from, to]) => (-zoom * (from + to)) / 2);
+    return { zoom, x, y };
   }
 
   /** Show these rows only, in drawing order. */
@@ -302,7 +365,8 @@ function createMap(view, canvas) {
     for (const i of rows) map.here[i] = 1;
   }
 
+  map.middle = () => [look.width / 2, (look.height + top() - EDGE) / 2];
   show(data.order);
-  return Object.assign(map, { sizeOf, label, draw, pick, walk, inside, show });
+  return Object.assign(map, { sizeOf, label, draw, pick, walk, inside, around, show });
 }
 

@@ -1,7 +1,12 @@
 // The tab "Map": one map, or two side by side. What each of them shows, how they glide from step to step, their
 // zoom, what mouse and keys do on them, Move, Lasso and Box, and the picture that is saved.
+// A map that Python has not made yet is never stood in for by another: it is veiled, and says what is awaited.
 
 const TRAVEL = 600; // ms from one snapshot to another
+const FOLLOW = 300; // ms from one snapshot of a training to the next
+const GLIDE = 300; // ms of zooming to a selection
+const SAID = 1200; // ms that a word on the map stays
+const NARROW = 800; // CSS pixels; below, the chosen item stands over the map, see view.css
 const SETTLED = 140; // ms after the last move of a drag or zoom, until captions are chosen anew
 const MAPS_MARKUP = `
   <div data-ui="stages" class="stages">
@@ -10,8 +15,28 @@ const MAPS_MARKUP = `
       <button data-ui="zoomOut" type="button" aria-label="Zoom out">−</button>
       <button data-ui="fit" type="button" aria-label="Show all">Fit</button>
     </div>
+    <form data-ui="spanning" class="spanning" hidden>
+      <input data-ui="one" type="text" aria-label="Axis from" spellcheck="false">
+      <span aria-hidden="true">↔</span>
+      <input data-ui="other" type="text" aria-label="Axis to" spellcheck="false">
+      <button type="submit">Show</button>
+    </form>
+    <p data-ui="say" class="say" hidden></p>
     ${CARD_MARKUP}
   </div>`;
+const UNDER_MARKUP = `
+  <div data-ui="underMap" class="under">
+    <div data-ui="tools" class="choice" role="group" aria-label="Dragging on the map">
+      <button data-tool="move" type="button">Move</button>
+      <button data-tool="lasso" type="button">Lasso</button>
+      <button data-tool="box" type="button">Box</button>
+    </div>
+    <button data-ui="closer" type="button">Zoom to selection</button>
+    <button data-ui="take" type="button" hidden>Select them</button>
+    <button data-ui="save" type="button">Save picture</button>
+  </div>`;
+const PROMPT = "Give two texts above: the map will stand between them.";
+const ZOOM_KEY = /Mac/.test(navigator.platform) ? "⌘" : "Ctrl";
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const ease = (x) => 1 - (1 - x) ** 3; // fast at first: the very next frame shows that something moves
@@ -20,15 +45,15 @@ function createMaps(view, card) {
   const { data, ui, look, get, set, on, selected } = view;
   const layouts = {}; // unpacked, by name
   let maps = []; // one, or two side by side
-  let [travelling, settling, tool, gesture] = [0, 0, "move", null];
+  let [travelling, gliding, settling, saying, lifted, tool, gesture] = [0, 0, 0, 0, 0, "move", null];
 
   // ---- what the maps show
 
+  /** A layout by name, or undefined where Python has not made it. */
   function layout(name) {
-    const all = get("maps");
-    const sent = all[name] ?? all.pca ?? Object.values(all)[0]; // another one until the kernel has made it
-    if (layouts[name]?.sent !== sent) layouts[name] = { ...sent, sent, frames: numbers(sent.frames, Uint16Array) };
-    return layouts[name];
+    const sent = get("maps")[name];
+    if (sent && layouts[name]?.sent !== sent) layouts[name] = unpackLayout(sent, data.n, name === "axis");
+    return sent && layouts[name];
   }
 
   /** The name of map m's layout. */
@@ -42,24 +67,61 @@ function createMaps(view, card) {
     const rowsWhere = (test) => data.order.filter(test);
     maps.forEach((map, m) => {
       const inDomain = (i) => data.domainOf[i] < 0 || (data.domainOf[i] === 0) === (m === 0);
-      map.layout = layout(layoutOf(m));
+      const here = layout(layoutOf(m));
+      map.layout = here ?? map.layout ?? layout(Object.keys(get("maps"))[0]);
       map.fixed = compare === "steps" && m === 0 ? 0 : null;
       if (compare === "modality") map.show(rowsWhere((i) => (data.kinds[i] === 0) === (m === 0)));
       else if (compare === "domains") map.show(rowsWhere(inDomain));
       else map.show(data.order);
       const moves = compare === "steps" && m === 1;
       map.ui.caption.textContent = !compare ? "" : moves ? view.stepName() : data.comparisons[compare][m];
-      map.ui.axisX.textContent = map.layout.axes[0];
-      map.ui.axisY.textContent = map.layout.axes[1];
+      nameAxes(map, here);
+      veil(map, awaited(m, here));
     });
     ui.stages.classList.toggle("two", maps.length > 1);
     measure();
   }
 
+  /** The axes' names; where a map stands between two texts, these stand at its ends. */
+  function nameAxes(map, here) {
+    const [x, y] = here ? here.axes : ["", ""];
+    const [from, to] = here?.free ? get("axis") : [];
+    const ends = [`← ${from}`, "cosine", `${to} →`];
+    map.ui.axisX.replaceChildren(...(from ? ends.map((words) => h("span", {}, words)) : [x]));
+    map.ui.axisX.classList.toggle("poles", !!from);
+    map.ui.axisY.textContent = y;
+  }
+
+  /** What map m waits for, in words, or nothing. */
+  function awaited(m, here) {
+    const [name, computing] = [layoutOf(m), get("computing")];
+    if (!here) return computing || `computing ${PROJECTIONS[name]}…`;
+    if (view.spanning && get("compare") !== "projection") return computing || PROMPT;
+    return name === "axis" ? computing : "";
+  }
+
+  function veil(map, words) {
+    const { classList } = map.canvas.parentNode;
+    classList.toggle("veiled", !!words);
+    classList.toggle("blank", map.layout !== layout(layoutOf(maps.indexOf(map))) && maps.length > 1);
+    if (map.ui.veil.textContent !== words) map.ui.veil.textContent = words; // it is read out
+  }
+
+  /** Two rows at the left and the right end of the first map, of those there the ones with the shortest captions. */
+  function ends() {
+    const { frames } = maps[0].layout;
+    const from = (data.steps.length - 1) * 2 * data.n;
+    const rows = [...data.order].sort((i, j) => frames[from + 2 * i] - frames[from + 2 * j]);
+    const few = Math.ceil(data.n / 20);
+    const briefest = (some) => some.reduce((a, b) => (data.captions[b].length < data.captions[a].length ? b : a));
+    return [briefest(rows.slice(0, few)), briefest(rows.slice(-few))];
+  }
+
   function addMap() {
     const canvas = h("canvas", { tabindex: 0, role: "application", "aria-roledescription": "map of an embedding" });
     const words = (name) => h("span", { class: name });
-    const parts = { axisX: words("axis x"), axisY: words("axis y"), caption: words("what") };
+    const parts = { axisX: words("axis x"), axisY: words("axis y"), caption: words("what"), veil: words("veil") };
+    parts.veil.setAttribute("role", "status");
     ui.stages.insertBefore(h("div", { class: "stage" }, canvas, ...Object.values(parts)), ui.zoomIn.parentNode);
     const map = createMap(view, canvas);
     canvas.setAttribute("aria-label", get("alt_text"));
@@ -81,11 +143,12 @@ function createMaps(view, card) {
   }
 
   function measure() {
-    const stage = maps[0].canvas.parentNode;
-    look.width = stage.clientWidth;
-    look.height = Math.round(clamp(look.width * (maps.length > 1 ? 0.95 : 0.68), 300, 540));
+    // One map or two, and whatever else is shown there: the height stays.
+    const wide = ui.views.clientWidth;
+    look.width = maps[0].canvas.parentNode.clientWidth || look.width;
+    look.height = Math.round(clamp(wide * 0.68, 340, 540));
     look.dpr = window.devicePixelRatio || 1;
-    for (const map of maps) map.canvas.style.height = `${look.height}px`;
+    ui.root.style.setProperty("--tall", `${look.height}px`);
     view.redraw();
   }
 
@@ -96,22 +159,29 @@ function createMaps(view, card) {
   /** Items that stand out while the others fade, or null where all are equal. */
   function emphasised() {
     const one = view.one();
-    if (get("query").trim()) return view.matches;
+    if (view.searching) return view.matches;
     if (get("typed")) return new Set(near());
     if (!selected().length) return null;
     return new Set(one < 0 ? selected() : [one, data.pairs[one], ...near()]);
   }
 
+  /** The same, without what the legend fades. */
+  function bright() {
+    const rows = emphasised();
+    return view.lit ? new Set([...(rows ?? data.order)].filter((i) => view.lit[i])) : rows;
+  }
+
   function drawMaps(labels) {
     if (!look.width || !look.theme || view.tab !== "map") return;
     const { partners } = view;
-    const [bright, hover] = [emphasised(), get("hover")];
-    const choices = { hover, selected: selected(), near: near(), partners, bright, typed: get("typed") };
+    const [shown, hover] = [bright(), get("hover")];
+    const choices = { hover, selected: selected(), near: near(), partners, bright: shown, typed: get("typed") };
     const scene = { ...choices, loop: gesture?.loop, map: gesture?.map };
     const avoid = [view.one(), hover].filter((i) => i >= 0);
     maps.forEach((map, m) => {
-      if (labels) map.label(get("step"), [...partners, ...scene.near], bright, avoid);
-      map.draw({ ...scene, landed: get("landed")[layoutOf(m)] });
+      map.landed = get("typed") ? (get("landed")[layoutOf(m)] ?? null) : null;
+      if (labels) map.label(get("step"), [...partners, ...scene.near], shown, avoid);
+      map.draw(scene);
     });
     const shows = (map) => map.here[hover];
     const beside = maps.find((map) => map === gesture?.over && shows(map)) ?? maps.find(shows);
@@ -121,11 +191,11 @@ function createMaps(view, card) {
   /** Move to the step chosen: gliding, or at once where motion is unwelcome. */
   function travel() {
     cancelAnimationFrame(travelling);
-    const [from, to] = [look.position, get("step")];
+    const [from, to, time] = [look.position, get("step"), data.training ? FOLLOW : TRAVEL];
     const start = performance.now() - 16; // the first frame already moves
     let first = true;
     const tick = (now) => {
-      const x = still.matches ? 1 : Math.min(1, (now - start) / TRAVEL);
+      const x = still.matches ? 1 : clamp((now - start) / time, 0, 1); // a frame's time can lie before the start
       look.position = x < 1 ? from + (to - from) * ease(x) : to;
       drawMaps(first); // captions are chosen once
       first = false;
@@ -148,15 +218,48 @@ function createMaps(view, card) {
   }
 
   function zoom(factor, x = look.width / 2, y = look.height / 2) {
-    const to = clamp(look.zoom * factor, 1, 60);
+    cancelAnimationFrame(gliding);
+    const to = clamp(look.zoom * factor, 1, MOST_ZOOM);
     const ratio = to / look.zoom;
     look.x = to === 1 ? 0 : (x - look.width / 2) * (1 - ratio) + look.x * ratio;
     look.y = to === 1 ? 0 : (y - look.height / 2) * (1 - ratio) + look.y * ratio;
     look.zoom = to;
+    if (to === 1) lifted = 0;
     keepMoving();
   }
 
+  /** Zoom and pan to where the selected items fill the map: gliding, or at once where motion is unwelcome. */
+  function zoomToSelection() {
+    const [map, rows] = maps.map((map) => [map, selected().filter((i) => map.here[i])]).find(([, rows]) => rows.length);
+    const { zoom, x, y } = look;
+    const to = map.around(rows);
+    const start = performance.now();
+    const tick = (now) => {
+      const t = still.matches ? 1 : ease(clamp((now - start) / GLIDE, 0, 1));
+      const between = (a, b) => a * (1 - t) + b * t;
+      look.zoom = zoom * (to.zoom / zoom) ** t;
+      [look.x, look.y] = [between(x / zoom, to.x / to.zoom) * look.zoom, between(y / zoom, to.y / to.zoom) * look.zoom];
+      keepMoving();
+      if (t < 1) gliding = requestAnimationFrame(tick);
+    };
+    cancelAnimationFrame(gliding);
+    gliding = requestAnimationFrame(tick);
+  }
+
+  /** Where the chosen item stands over the map, lift its place out from below, for as long as it is chosen. */
+  function reveal() {
+    const [i, map] = [view.one(), maps[0]];
+    const covered = i >= 0 && map.here[i] && ui.root.clientWidth < NARROW;
+    const free = ui.chosen.getBoundingClientRect().top - map.canvas.getBoundingClientRect().top - 2 * EDGE;
+    const lift = covered ? Math.max(0, map.at[2 * i + 1] + lifted - free) : 0;
+    if (lift === lifted) return;
+    look.y += lifted - lift;
+    lifted = lift;
+    view.redraw();
+  }
+
   function pan(dx, dy) {
+    cancelAnimationFrame(gliding);
     look.x += dx;
     look.y += dy;
     keepMoving();
@@ -165,6 +268,19 @@ function createMaps(view, card) {
   on(ui.zoomIn, "click", () => zoom(1.5));
   on(ui.zoomOut, "click", () => zoom(1 / 1.5));
   on(ui.fit, "click", () => zoom(0));
+  on(ui.closer, "click", zoomToSelection);
+
+  function fillTools() {
+    ui.closer.disabled = !selected().length;
+  }
+
+  /** Say something on the map for a moment. */
+  function say(words) {
+    ui.say.textContent = words;
+    ui.say.hidden = false;
+    clearTimeout(saying);
+    saying = setTimeout(() => (ui.say.hidden = true), SAID);
+  }
 
   // ---- mouse and keys
 
@@ -198,6 +314,7 @@ function createMaps(view, card) {
       }
       if (!gesture.moved && Math.hypot(x - gesture.x, y - gesture.y) < 4) return; // a click with an unsteady hand
       gesture.moved = true;
+      card.hide();
       if (gesture.way === "move") pan(x - gesture.x, y - gesture.y);
       else if (gesture.way === "lasso") (gesture.loop ??= [gesture.from]).push([x, y]);
       else gesture.loop = [gesture.from, [x, gesture.from[1]], [x, y], [gesture.from[0], y]];
@@ -216,7 +333,8 @@ function createMaps(view, card) {
     on(canvas, "pointercancel", () => (gesture = null));
     on(canvas, "pointerleave", () => set({ hover: -1 }));
     on(canvas, "wheel", (event) => {
-      if (document.activeElement !== canvas && !event.ctrlKey) return; // scrolling past must not zoom
+      const meant = document.activeElement === canvas || event.ctrlKey || event.metaKey;
+      if (!meant) return say(`${ZOOM_KEY} + scroll to zoom`); // scrolling past must not zoom
       event.preventDefault();
       zoom(Math.exp(-clamp(event.deltaY, -100, 100) / 300), event.offsetX, event.offsetY);
     }, { passive: false });
@@ -231,20 +349,87 @@ function createMaps(view, card) {
   for (const button of ui.tools.children) on(button, "click", () => use(button.dataset.tool));
   use("move");
 
-  /** The maps as one picture, side by side. */
-  function save() {
-    const [w, tall] = [maps[0].canvas.width, maps[0].canvas.height];
-    const sheet = h("canvas", { width: w * maps.length, height: tall });
-    maps.forEach((map, m) => sheet.getContext("2d").drawImage(map.canvas, m * w, 0));
-    h("a", { href: sheet.toDataURL(), download: "embedding.png" }).click();
+  /** What can be seen, as a picture for a slide: title, step, maps, axes and legend, with at least two pixels for each
+      of CSS. */
+  function picture() {
+    const { dpr, theme } = look;
+    look.dpr = Math.max(2, dpr);
+    drawMaps(true);
+    const [pad, gap, head] = [16, 16, 44];
+    const room = maps.length * (look.width + gap) - gap;
+    const c = scratch(1, 1);
+    c.font = FONT;
+    const rows = legendRows(c, room);
+    const tall = head + look.height + 26 + 20 * rows.length + pad;
+    [c.canvas.width, c.canvas.height] = [room + 2 * pad, tall].map((v) => Math.round(v * look.dpr));
+    c.scale(look.dpr, look.dpr);
+    c.fillStyle = theme.paper;
+    c.fillRect(0, 0, room + 2 * pad, tall);
+    const write = (words, x, y, most, style = {}) => {
+      Object.assign(c, { font: FONT, fillStyle: theme.ink, textAlign: "left", textBaseline: "middle" }, style);
+      c.fillText(words, x, y, most);
+    };
+    const step = data.steps.length > 1 || data.training ? view.stepName() : "";
+    write([data.title, step].filter(Boolean).join(", "), pad, pad + 10, room, { font: `600 15px ${FAMILY}` });
+    maps.forEach((map, m) => {
+      const left = pad + m * (look.width + gap);
+      c.drawImage(map.canvas, left, head, look.width, look.height);
+      c.strokeStyle = theme.rule;
+      c.strokeRect(left, head, look.width, look.height);
+      const middle = [left + look.width / 2, head + look.height + 14];
+      write(map.ui.caption.textContent, left + 10, head + 14, look.width, { font: `600 12px ${FAMILY}` });
+      const names = [...map.ui.axisX.childNodes].map((node) => node.textContent);
+      if (names.length > 1) {
+        write(names[0], left, middle[1], look.width / 2);
+        write(names.at(-1), left + look.width, middle[1], look.width / 2, { textAlign: "right" });
+      } else write(names[0] ?? "", ...middle, look.width, { textAlign: "center" });
+      c.save();
+      c.translate(left + 10, head + look.height / 2);
+      c.rotate(-Math.PI / 2);
+      write(map.ui.axisY.textContent, 0, 0, look.height, { textAlign: "center" });
+      c.restore();
+    });
+    rows.forEach((row, r) => {
+      for (const { x, name, draw } of row) {
+        c.save();
+        c.translate(pad + x + 6, head + look.height + 36 + 20 * r);
+        draw(c);
+        c.restore();
+        write(name, pad + x + 18, head + look.height + 36 + 20 * r);
+      }
+    });
+    look.dpr = dpr;
+    view.redraw();
+    return c.canvas;
+  }
+
+  /** The legend's entries in rows no wider than room, each with its place in the row and what draws its mark. */
+  function legendRows(c, room) {
+    const rows = [];
+    let x = Infinity;
+    for (const entry of view.legend()) {
+      const wide = c.measureText(entry.name).width + 36;
+      if (x + wide > room) x = 0 * rows.push([]);
+      rows.at(-1).push({ ...entry, x });
+      x += wide;
+    }
+    return rows;
+  }
+
+  async function save() {
+    const named = [data.title || "embedding", data.steps.length > 1 ? view.stepName() : ""].join(" ").toLowerCase();
+    const name = short(named.replace(/(\d),(?=\d)/g, "$1").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, ""), 80).replace("…", "");
+    const href = URL.createObjectURL(await picture().convertToBlob());
+    h("a", { href, download: `${name}.png` }).click();
+    setTimeout(() => URL.revokeObjectURL(href), 10_000);
   }
 
   on(ui.save, "click", save);
 
   function stop() {
-    clearTimeout(settling);
-    cancelAnimationFrame(travelling);
+    for (const timer of [settling, saying]) clearTimeout(timer);
+    for (const frame of [travelling, gliding]) cancelAnimationFrame(frame);
   }
 
-  return { arrange, nameStep, describe, measure, draw: drawMaps, travel, stop };
+  return { arrange, ends, nameStep, describe, measure, draw: drawMaps, travel, reveal, fillTools, say, stop };
 }

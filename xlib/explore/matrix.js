@@ -1,14 +1,19 @@
-// The tab "Matrix": the cosines of items with items in colours, and the two items of the cell that is pointed at.
+// The tab "Matrix": the cosines of items with items in colours, class beside class, and the two items of the cell
+// that is pointed at.
 
 const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+const SIDES = 44; // CSS pixels that the names along an axis take
+const BESIDE = 176; // and what stands beside the matrix, where there is room for it
 const MATRIX_MARKUP = `
   <div data-ui="matrixView" class="matrix" hidden>
-    <canvas data-ui="matrix" tabindex="0" role="application" aria-roledescription="similarity matrix"></canvas>
+    <div data-ui="columnSide" class="side columns" aria-hidden="true"></div>
+    <div data-ui="rowSide" class="side rows" aria-hidden="true"></div>
+    <canvas data-ui="matrix" tabindex="0" role="application" aria-roledescription="matrix of cosines"></canvas>
     <div class="cell">
-      <p data-ui="about" class="note"></p>
       <div class="scale"></div>
       <div class="ends"><span data-ui="low"></span><span>cosine</span><span data-ui="high"></span></div>
-      <div data-ui="cell"></div>
+      <div data-ui="cell" class="pointed"></div>
+      <p data-ui="about" class="note"></p>
     </div>
   </div>`;
 
@@ -19,32 +24,64 @@ function viridis(v) {
 
 function createMatrix(view) {
   const { data, ui, look, get, set, on, selected } = view;
-  const { captions, kindOf } = data;
-  const { rows: lines, columns: files, low, high } = data.matrix;
+  const { kindOf, classOf, classes } = data;
+  const { rows: lines, columns: files } = data.matrix; // the same ones at every snapshot
   const side = lines.length;
-  const shades = numbers(get("matrix"), Uint8Array);
   const ramp = Uint32Array.from({ length: 256 }, (_, v) => packed(viridis(v / 255)));
   let cursor = null; // the row and column pointed at
+  let named = null; // the theme that the sides were filled for
 
-  const some = `${side} items a side, spread over the classes and ordered by them.`;
-  const about = side < Math.max(data.n, 3) ? some : "All items.";
+  const sample = `${side} items a side, spread over the classes and ordered by them.`;
+  const about = side < Math.max(data.n, 3) ? sample : "All items.";
   const keys = "Arrow keys go from cell to cell, Enter selects its two items.";
-  ui.about.textContent = about;
-  ui.matrix.setAttribute("aria-label", `Similarity matrix: ${about} ${keys}`);
-  [ui.low.textContent, ui.high.textContent] = [low.toFixed(2), high.toFixed(2)];
+  const sides = [kindsOf(lines), kindsOf(files)];
+  ui.about.textContent = `${about} Point at a cell; a click selects its two items.`;
+  const what = `Matrix of cosines. Rows: ${sides[0]}, columns: ${sides[1]}.`;
+  ui.matrix.setAttribute("aria-label", `${what} ${about} ${keys}`);
+
+  function kindsOf(items) {
+    const kinds = [...new Set(items.map(kindOf))];
+    return kinds.length === 1 ? data.plural(kinds[0]) : "items";
+  }
+
+  /** Along an axis: what its items are, and which of them are of which class. */
+  function nameSide(node, items, words) {
+    const blocks = [];
+    for (const i of items) {
+      if (blocks.at(-1)?.of === classOf[i]) blocks.at(-1).size++;
+      else blocks.push({ of: classOf[i], size: 1 });
+    }
+    const strip = blocks.map(({ of, size }) => {
+      const style = `flex: ${size}; border-color: ${look.theme.colours[of + 1]}`;
+      return h("i", { style, title: classes[of] ?? "no class" }, classes[of] ?? "");
+    });
+    const shown = classes.length ? [h("div", {}, ...strip)] : [];
+    node.replaceChildren(h("b", {}, words), ...shown);
+  }
 
   function drawMatrix() {
     if (view.tab !== "matrix" || !look.theme) return;
-    const room = Math.min(ui.matrixView.clientWidth, 540);
+    if (named !== look.theme) {
+      nameSide(ui.rowSide, lines, `rows: ${sides[0]}`);
+      nameSide(ui.columnSide, files, `columns: ${sides[1]}`);
+      named = look.theme;
+    }
+    const width = ui.matrixView.clientWidth;
+    const beside = width >= 480 ? BESIDE + 16 : 0;
+    ui.matrixView.classList.toggle("narrow", !beside);
+    const room = Math.floor(Math.min(width - SIDES - beside, beside ? look.height - SIDES : Infinity, 540));
     const px = Math.round(room * look.dpr);
     Object.assign(ui.matrix, { width: px, height: px });
-    ui.matrix.style.width = ui.matrix.style.height = `${room}px`;
+    for (const node of [ui.matrix, ui.columnSide]) node.style.width = `${room}px`;
+    for (const node of [ui.matrix, ui.rowSide]) node.style.height = `${room}px`;
+    const { low, high } = data.matrix;
+    [ui.low.textContent, ui.high.textContent] = [low.toFixed(2), high.toFixed(2)];
     const c = ui.matrix.getContext("2d");
     const cells = scratch(side, side);
     const picture = cells.createImageData(side, side);
     const ink = new Uint32Array(picture.data.buffer);
     const from = get("step") * side * side;
-    for (let k = 0; k < ink.length; k++) ink[k] = ramp[shades[from + k]];
+    for (let k = 0; k < ink.length; k++) ink[k] = ramp[data.shades[from + k]];
     cells.putImageData(picture, 0, 0);
     c.imageSmoothingEnabled = false;
     c.drawImage(cells.canvas, 0, 0, px, px);
@@ -76,17 +113,21 @@ function createMatrix(view) {
   }
 
   function fillCell() {
+    ui.about.hidden = !!cursor; // what is pointed at takes its place
     if (!cursor) return ui.cell.replaceChildren();
     const [r, c] = cursor;
-    const shade = shades[(get("step") * side + r) * side + c];
+    const { low, high } = data.matrix;
+    const shade = data.shades[(get("step") * side + r) * side + c];
     const [i, j, cosine] = [lines[r], files[c], (low + ((high - low) * shade) / 255).toFixed(2)];
     const line = (row) => {
       const picture = h("canvas");
-      drawThumb(view, picture, row, 44);
-      return h("p", {}, picture, h("br"), `${short(captions[row], 60)} (${kindOf(row)})`);
+      drawThumb(view, picture, row, 40);
+      const of = classes[classOf[row]];
+      const words = [h("span", {}, short(data.named(row), 70)), of ? h("small", {}, of) : ""];
+      return h("p", {}, picture, h("span", { class: "what-is" }, ...words));
     };
     ui.cell.replaceChildren(line(i), line(j), h("p", {}, "cosine ", h("b", {}, cosine)));
-    ui.live.textContent = `${captions[i]} (${kindOf(i)}) and ${captions[j]} (${kindOf(j)}): cosine ${cosine}`;
+    ui.live.textContent = `${data.named(i)} and ${data.named(j)}: cosine ${cosine}`;
   }
 
   const cell = (dr, dc) => point(...(cursor ? [cursor[0] + dr, cursor[1] + dc] : [0, 0]));

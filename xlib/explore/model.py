@@ -1,6 +1,10 @@
 """What the explorer shows and what is chosen in it. Pure Python: tests drive it without a browser."""
 
+import re
 from collections import Counter
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,7 +14,7 @@ from xlib import _validate
 from xlib.explore import inputs, projections
 from xlib.explore.projections import Layout
 
-MATRIX = 64  # rows and columns of the similarity matrix, at most
+MATRIX = 64  # rows and columns of the matrix of cosines, at most
 SHAPES = 4  # different marker shapes
 
 
@@ -18,14 +22,19 @@ class ExplorerModel(T.HasTraits):
     """Snapshots of an embedding, pictures of it, and the answers to what is chosen in it.
 
     What can be set: `step` (a snapshot's index; clipped), `hover` (a row, or −1), `selected` (a list of rows),
-    `query` (text searched in the captions), `among` ("all", or "other": neighbours in the other modality only),
+    `query` (text searched in the captions), `among` (where neighbours are looked for: "all", "other" for the other
+    modality only, or "" for what is usual: all, and for a typed caption what has a picture),
     `projection` ("pca", "umap", "axis"), `axis` (two texts that span that projection; setting it shows it),
     `compare` ("", or one of `comparisons`: two maps side by side) and `typed` (a caption of your own).
 
-    What follows: `matches` of the query; for one selected row or the typed text `neighbours` ((row, cosine) pairs,
-    nearest first), `note`, and `warning` where the picture misleads; `ranks` ([there, back]: where its counterpart
-    stands among the rivals seen from it, and it among its own rivals seen from the counterpart; 1 is nearest, 0 means
-    no pair); `alt_text`. Arguments as for `explore`.
+    What follows: `matches` of the query, exact ones first, then those where a word begins with it, then the rest;
+    for one selected row or the typed text `neighbours` ((row, cosine) pairs, nearest first), `note`, and `warning`
+    where the picture misleads; `ranks` ([there, back]: where its counterpart stands among the rivals seen from it,
+    and it among its own rivals seen from the counterpart; 1 is nearest, 0 means no pair); `asked` (what these answers
+    are of: [row or −1, typed, among]); `alt_text`. `computing` says what is being worked on while it takes long.
+
+    `append` adds snapshots while something is being trained, and `finish` makes the usual maps of all of them.
+    Arguments as for `explore`.
 
     Example:
         >>> z = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.1], [0.1, 1.0]], [[1.0, 0.2], [0.9, 0.2]]])
@@ -39,7 +48,7 @@ class ExplorerModel(T.HasTraits):
     hover = T.Int(-1)
     selected = T.List(T.Int())
     query = T.Unicode("")
-    among = T.Enum(("all", "other"), "all")
+    among = T.Enum(("", "all", "other"), "")
     projection = T.Unicode("pca")
     axis = T.List(T.Unicode())
     compare = T.Unicode("")
@@ -47,9 +56,13 @@ class ExplorerModel(T.HasTraits):
     matches = T.List(T.Int())
     neighbours = T.List()
     ranks = T.List(T.Int(), [0, 0])
+    asked = T.List()
     note = T.Unicode("")
     warning = T.Unicode("")
     alt_text = T.Unicode("")
+    computing = T.Unicode("")  # such as "computing UMAP…", or ""
+    live = T.Bool(False)  # from the first `append` until `finish`
+    revision = T.Int(0)  # goes up whenever there are other snapshots, or other maps of the same ones
 
     def __init__(
         self,
@@ -64,6 +77,7 @@ class ExplorerModel(T.HasTraits):
         steps=None,
         projection="pca",
         encode=None,
+        suggestions=(),
         title="",
         k=None,
     ):
@@ -74,11 +88,12 @@ class ExplorerModel(T.HasTraits):
         _validate.whole("k", k, least=1, most=n - 1)
         if encode is not None and not callable(encode):
             raise TypeError(f"encode must be a function of a list of texts, got {type(encode).__name__}")
+        self.suggestions = inputs.suggestions(suggestions, encode)
         self.captions = inputs.column("captions", captions, n, str)
         self.labels = inputs.column("labels", labels, n, (str, int, type(None))) or [None] * n
         self.domains = inputs.column("domains", domains, n, (str, type(None))) or [None] * n
         self.pairs = inputs.pairs(pairs, n)
-        self.steps = inputs.column("steps", steps, len(z), int) or list(range(len(z)))
+        self.steps = inputs.steps(steps, len(z))
         self.sprites, self.thumbnails = inputs.thumbnails(images, n)
         self.modality = inputs.column("modality", modality, n, str) or inputs.modality(self.sprites)
 
@@ -92,9 +107,8 @@ class ExplorerModel(T.HasTraits):
         if len(self.groups) > SHAPES:
             name = "modality" if domains is None else "domains (and the modalities of items without one)"
             raise ValueError(f"{name} must have at most {SHAPES} different values, got {len(self.groups)}")
-        self.unit = z / np.maximum(np.linalg.norm(z, axis=2, keepdims=True), 1e-12)
-        similarity = np.einsum("tnd,tnd->tn", self.unit, self.unit[:, self.pairs])
-        self.pair_similarity = np.where(self.pairs < 0, np.nan, similarity)
+        self.unit = [_unit(x) for x in z]  # of each snapshot: (N, d)
+        self.pair_similarity = np.stack([self._pair_similarity(unit) for unit in self.unit])  # (T, N)
         self._lower = [caption.lower() for caption in self.captions]
         self.typed_vector = None
         self.layouts: dict[str, Layout] = {}  # by name, as far as they have been asked for
@@ -117,19 +131,95 @@ class ExplorerModel(T.HasTraits):
     def layout(self, name) -> Layout:
         """The projection of this name, computed when it is first asked for."""
         if name not in self.layouts:
-            self.layouts[name] = getattr(projections, name)(self.embeddings)
+            with self.saying(f"computing {name.upper()}…"):
+                self.layouts[name] = getattr(projections, name)(self.embeddings)
         return self.layouts[name]
+
+    @contextmanager
+    def saying(self, what):
+        """Set `computing` for as long as something is being worked on."""
+        before, self.computing = self.computing, what or self.computing
+        try:
+            yield
+        finally:
+            self.computing = before
+
+    def long_work(self, chosen):
+        """What has to be computed, in words, before these choices (name: value) can be shown; "" if next to
+        nothing."""
+        umap = chosen.get("projection") == "umap" or chosen.get("compare") == "projection"
+        if umap and "umap" not in self.layouts:
+            return "computing UMAP…"
+        return "computing the axis…" if chosen.get("axis") else ""
+
+    def step_name(self, t):
+        """A snapshot in words: "step 1,200", or the name that it was given."""
+        step = self.steps[t]
+        return step if isinstance(step, str) else f"step {step:,}"
 
     @property
     def comparisons(self):
         """What `compare` can be, "" for a single map: name → what the two maps show."""
-        last = f"{self.steps[-1]:,}"
-        options = {"steps": [f"step {self.steps[0]:,}", f"step {last}"]} if len(self.steps) > 1 else {}
+        options = {"steps": [self.step_name(0), self.step_name(-1)]} if len(self.steps) > 1 else {}
         for name, values in (("modality", self.modality), ("domains", self.domains)):
             found = list(dict.fromkeys(v for v in values if v is not None))
             if len(found) > 1:
                 options[name] = [found[0], " and ".join(found[1:])]
         return options | {"projection": ["PCA", "UMAP"]}
+
+    # ---- more snapshots
+
+    def append(self, step, embeddings, *, drawn=True):
+        """Show one more snapshot while its model is being trained: (N, d) of the same items, at a training step.
+
+        The map becomes the PCA of each snapshot by itself, turned onto the one before; what is chosen stays chosen,
+        but for a typed caption, whose encoder has changed. From this step on nothing is kept: a training that starts
+        anew starts the snapshots anew. drawn=False is for one that nobody has the time to look at: it costs next to
+        nothing, and has a map only after `finish`.
+        Raises ValueError for another shape, and TypeError for a step that is no whole number.
+
+        Example:
+            >>> model = ExplorerModel(np.eye(3), captions=["cat", "kitten", "car"])  # before training: step 0
+            >>> model.append(10, np.array([[1.0, 0.0, 0.0], [0.9, 0.1, 0.0], [0.0, 0.0, 1.0]]))
+            >>> model.steps, model.step, model.live
+            ([0, 10], 1, True)
+        """
+        if not isinstance(step, int) or any(isinstance(known, str) for known in self.steps):
+            raise TypeError(f"step must be a whole number, as all steps before it, got {step!r} after {self.steps}")
+        z = inputs.snapshots(embeddings)
+        if z.shape != (1, *self.embeddings.shape[1:]):
+            shape = self.embeddings.shape[1:]
+            raise ValueError(f"embeddings must have shape {shape}, as those before, got {tuple(embeddings.shape)}")
+        kept = sum(known < step for known in self.steps)
+        frames = self.layouts["pca"].frames[:kept] if self.live else projections.each(self.embeddings[:kept])
+        if drawn or not len(frames):
+            layout = projections.follow(frames, z[0])
+        else:
+            layout = replace(self.layouts["pca"], frames=np.concatenate([frames, frames[-1:]]))
+        unit = _unit(z[0])
+        similarity = self._pair_similarity(unit)[None]
+        with self.hold_trait_notifications():  # who listens hears of it when all of it is here
+            self.steps = [*self.steps[:kept], step]
+            self.embeddings = np.concatenate([self.embeddings[:kept], z])
+            self.unit = [*self.unit[:kept], unit]
+            self.pair_similarity = np.concatenate([self.pair_similarity[:kept], similarity])
+            self.layouts = {"pca": layout}
+            self.live, self.typed, self.axis, self.compare, self.projection = True, "", [], "", "pca"
+            self.step = kept
+            self.revision += 1
+
+    def finish(self):
+        """After the last `append`: one PCA for all snapshots, as `explore` makes it. Nothing to do without one."""
+        if self.live:
+            layout = projections.pca(self.embeddings)
+            with self.hold_trait_notifications():
+                self.layouts, self.live = {"pca": layout}, False
+                self.revision += 1
+
+    def _pair_similarity(self, unit):
+        """(N,) cosines of items with their counterparts, NaN for those without one."""
+        cosines = np.einsum("nd,nd->n", unit, unit[self.pairs])
+        return np.where(self.pairs < 0, np.nan, cosines)
 
     # ---- choices
 
@@ -166,8 +256,9 @@ class ExplorerModel(T.HasTraits):
         if texts and (len(texts) != 2 or not all(texts)):
             raise T.TraitError(f"axis must hold two texts, got {proposal['value']!r}")
         if texts:
-            ends = [self._direction(text) for text in texts]
-            layout = projections.between(self.embeddings, *ends, texts)
+            with self.saying("computing the axis…"):
+                ends = [self._direction(text) for text in texts]
+                layout = projections.between(self.embeddings, *ends, texts)
             if np.ptp(layout.frames[-1, :, 0]) < 1e-6:
                 raise T.TraitError(f"axis must hold two texts that differ in the embedding, got {texts!r}")
             self.layouts["axis"] = layout
@@ -219,7 +310,14 @@ class ExplorerModel(T.HasTraits):
     @T.observe("query")
     def _search(self, change):
         needle = self.query.strip().lower()
-        self.matches = [i for i, text in enumerate(self._lower) if needle in text] if needle else []
+        word = re.compile(rf"(?<!\w){re.escape(needle)}")  # as in data.js
+
+        def rank(i):
+            text = self._lower[i]
+            return 0 if text == needle else 1 if word.search(text) else 2
+
+        found = [i for i, text in enumerate(self._lower) if needle in text] if needle else []
+        self.matches = sorted(found, key=rank)
 
     @T.observe("axis")
     def _show_axis(self, change):
@@ -236,9 +334,11 @@ class ExplorerModel(T.HasTraits):
         if self.selected:
             self.typed = ""
 
-    @T.observe("step", "selected", "among", "projection", "axis", "typed")
+    @T.observe("step", "selected", "among", "projection", "axis", "typed", "revision")
     def _follow(self, change):
         with self.hold_trait_notifications():  # who listens hears of a complete answer
+            one = self.selected[0] if len(self.selected) == 1 and not self.typed else -1
+            self.asked = [one, self.typed, self.among]
             self.neighbours, self.ranks, self.note, self.warning = self._nearest()
             self.alt_text = self.describe(self.step, self.projection) + self._describe_choice()
 
@@ -246,14 +346,15 @@ class ExplorerModel(T.HasTraits):
         layout = self.layouts[self.projection]
         if self.typed:
             x = self.typed_vector / max(np.linalg.norm(self.typed_vector), 1e-12)
-            others = self.sprites >= 0 if self.among == "other" else self.sprites >= -1
+            pictures = self.sprites >= 0
+            others = pictures if self.among == "other" or (not self.among and pictures.any()) else self.sprites >= -1
             step = len(self.steps) - 1
             found = self.retrieve(x, others, step, layout, layout.place(self.typed_vector))
             ranks = [0, 0]
         elif len(self.selected) == 1:
             i, step = self.selected[0], self.step
             others = self.others(i, self.among)
-            found = self.retrieve(self.unit[step, i], others, step, layout, self.frames[step, i])
+            found = self.retrieve(self.unit[step][i], others, step, layout, self.frames[step, i])
             ranks = self.pair_ranks(i, step)
         else:
             return [], [0, 0], "", ""
@@ -274,19 +375,19 @@ class ExplorerModel(T.HasTraits):
         return near, cosine[near], len(set(near) & set(drawn))
 
     def _agreement(self, both, k, step):
-        """A sentence on how far the map agrees with the truth, and a warning where that is little."""
+        """A sentence on how far the map agrees with the truth, and a warning where that is little: there the warning
+        says it, and the sentence need not. A typed caption is warned of nothing: it lies in no map that was made
+        for it."""
         if not k:
             return "", ""
-        d = self.embeddings.shape[2]
-        note = f"By cosine in all {d} dimensions; {both} of these {k} are also nearest on the map."
-        trust = self.trustworthiness(self.projection, step)
+        agreement = f"{both} of these {k} are also among the nearest {k} on the map."
+        misleads = k > 1 and both < k / 2 and not self.typed
+        note = f"By cosine in all {self.embeddings.shape[2]} dimensions"
+        note += "." if misleads else f"; {agreement}"
+        trust = None if self.live else self.trustworthiness(self.projection, step)  # it takes a moment
         if trust is not None:
             note += f" The map's trustworthiness: {trust:.2f} (1 is perfect, chance about 0.5)."
-        misleads = k > 1 and both < k / 2
-        return (
-            note,
-            f"The map misleads here: {both} of the {k} true neighbours are nearest on it." if misleads else "",
-        )
+        return note, f"Only {agreement}" if misleads else ""
 
     def trustworthiness(self, name, step):
         """How far what is near on this map is near in truth, see `projections.trust`; None for too few items."""
@@ -306,15 +407,19 @@ class ExplorerModel(T.HasTraits):
         rivals[i] = False
         return 1 + int((cosine[rivals] > cosine[j]).sum())
 
-    def pair_contrast(self, step):
-        """Mean cosine of pairs, and of all other combinations of their two sides, at a step."""
+    @cached_property
+    def _edges(self):
+        """(E, 2): the rows of each pair, once, one modality a side even where both point at each other."""
         rows = np.flatnonzero(self.pairs >= 0)
         edges = np.stack([rows, self.pairs[rows]], 1)
         order = self._kind * len(self.pairs) + np.arange(len(self.pairs))
-        swap = order[edges[:, 0]] > order[edges[:, 1]]  # one modality a side, even where both point at each other
+        swap = order[edges[:, 0]] > order[edges[:, 1]]
         edges[swap] = edges[swap, ::-1]
-        edges = np.unique(edges, axis=0)
-        unit = self.unit[step].astype(np.float64)
+        return np.unique(edges, axis=0)
+
+    def pair_contrast(self, step):
+        """Mean cosine of pairs, and of all other combinations of their two sides, at a step."""
+        edges, unit = self._edges, self.unit[step].astype(np.float64)
         a, b = (np.unique(side) for side in edges.T)
         paired = (unit[edges[:, 0]] * unit[edges[:, 1]]).sum()
         rest = len(a) * len(b) - len(edges)
@@ -322,8 +427,8 @@ class ExplorerModel(T.HasTraits):
         return paired / max(len(edges), 1), unpaired
 
     def matrix(self):
-        """Rows and columns (at most MATRIX of each, spread over the classes) of the similarity matrix, and its
-        cosines (T, rows, columns): items beside their counterparts, or, without pairs, beside themselves."""
+        """Rows and columns (at most MATRIX of each, spread over the classes) of the matrix, and its cosines
+        (T, rows, columns): items beside their counterparts, or, without pairs, beside themselves."""
         paired = self.pairs >= 0
         sides = np.flatnonzero(paired & (self._kind == min(self._kind[paired], default=0)))
         rows = sides if len(sides) > 1 else np.arange(len(self.captions))
@@ -331,15 +436,17 @@ class ExplorerModel(T.HasTraits):
         rows = rows[np.argsort(codes[rows], kind="stable")]
         rows = rows[np.linspace(0, len(rows) - 1, min(MATRIX, len(rows))).round().astype(int)]
         columns = self.pairs[rows] if len(sides) > 1 else rows
-        return rows, columns, self.unit[:, rows] @ self.unit[:, columns].transpose(0, 2, 1)
+        return rows, columns, np.stack([unit[rows] @ unit[columns].T for unit in self.unit])
 
     def describe(self, step, name):
         """The map of this name at a step, in words."""
         axes = self.layouts[name].axes
         counts = " and ".join(f"{n:,} {name}" for name, n in Counter(self.modality).items())
+        counts = counts.removesuffix(" item")  # where nothing has a picture
         parts = [f"{self.title or 'Embedding'}: {counts} items; axes {axes[0]} and {axes[1]}."]
         if len(self.steps) > 1:
-            parts.append(f"Step {self.steps[step]} ({step + 1} of {len(self.steps)} snapshots).")
+            name = self.step_name(step)
+            parts.append(f"{name[0].upper()}{name[1:]} ({step + 1} of {len(self.steps)} snapshots).")
         if (self.pairs >= 0).any():
             paired, unpaired = self.pair_contrast(step)
             parts.append(f"Mean cosine of pairs {paired:.2f}, of other combinations {unpaired:.2f}.")
@@ -355,7 +462,11 @@ class ExplorerModel(T.HasTraits):
         return f" {what}; nearest: {self._name(j)}, cosine {cosine:.2f}."
 
     def _name(self, i):
-        return f"{self.captions[i]} ({self.modality[i]})"
+        return f"{self.captions[i]} ({self.modality[i]})" if len(self.modalities) > 1 else self.captions[i]
+
+
+def _unit(z):
+    return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
 
 
 def _codes(values):

@@ -13,8 +13,8 @@ function createAnswers(view) {
     const text = offline.texts[get("projection")][step];
     const empty = { neighbours: [], ranks: [0, 0], note: "", warning: "", alt_text: text };
     if (i < 0) return set(empty);
-    const at = count(data.steps[last]);
-    if (step !== last) return set({ ...empty, note: `This page knows neighbours at the last step, ${at}, only.` });
+    const known = `This page knows neighbours at the last step only: ${view.stepName(last)}.`;
+    if (step !== last) return set({ ...empty, note: known });
     const from = (other * n + i) * k;
     const rows = [...numbers(offline.rows, Int32Array).subarray(from, from + k)].filter((j) => j >= 0);
     const cosines = numbers(offline.cosines, Int16Array).subarray(from, from + k);
@@ -22,14 +22,14 @@ function createAnswers(view) {
     const trust = offline.trust[get("projection")];
     const scale = "(1 is perfect, chance about 0.5)";
     const judged = trust === null ? "" : ` The map's trustworthiness: ${trust.toFixed(2)} ${scale}.`;
-    const misled = `The map misleads here: ${both} of the ${rows.length} true neighbours are nearest on it.`;
-    const agreement = `${both} of these ${rows.length} are also nearest on the map.`;
+    const agreement = `${both} of these ${rows.length} are also among the nearest ${rows.length} on the map.`;
+    const misled = rows.length > 1 && both < rows.length / 2;
     set({
       neighbours: rows.map((j, r) => [j, cosines[r] / 10_000]),
       ranks: [...numbers(offline.ranks, Int32Array).subarray(2 * i, 2 * i + 2)],
-      note: `By cosine in all ${data.dimensions} dimensions; ${agreement}${judged}`,
-      warning: rows.length > 1 && both < rows.length / 2 ? misled : "",
-      alt_text: `${text} Selected: ${data.captions[i]} (${data.kindOf(i)}).`,
+      note: `By cosine in all ${data.dimensions} dimensions${misled ? "." : `; ${agreement}`}${judged}`,
+      warning: misled ? `Only ${agreement}` : "",
+      alt_text: `${text} Selected: ${data.named(i)}.`,
     });
   };
 }

@@ -8,11 +8,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from tqdm.auto import tqdm
 
 from xlib._files import written_whole
 from xlib.explore import static
+from xlib.progress import tqdm
 
 # What the front end asks of a widget's model, without a kernel behind it.
 MODEL = """
@@ -96,7 +95,7 @@ def body(explorer):
             state[name] = _split(value, name, found)
     data = json.dumps({"state": state, "bytes": found}).replace("<", "\\u003c")
     still = io.BytesIO()
-    Image.open(io.BytesIO(static.picture(explorer.model, palette=explorer.setup["palette"]))).save(still, "WEBP")
+    static.picture(explorer.model, palette=explorer.setup["palette"]).save(still, "WEBP")
     picture = base64.b64encode(still.getvalue()).decode()
     alt = html.escape(explorer.alt_text)
     return (
@@ -126,7 +125,7 @@ def offline(model):
             others = model.others(i, among)
             for name, layout in model.layouts.items():
                 at = layout.frames[step, i]
-                near, found, agree[name][a, i] = model.retrieve(model.unit[step, i], others, step, layout, at)
+                near, found, agree[name][a, i] = model.retrieve(model.unit[step][i], others, step, layout, at)
             rows[a, i, : len(near)], cosines[a, i, : len(near)] = near, (found * 10_000).round()
     return {
         "rows": rows.tobytes(),

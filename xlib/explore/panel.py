@@ -1,130 +1,212 @@
 """A formula to play with: sliders, points to drag, a picture that follows them, and what it shows in words."""
 
-import base64
-import io
-
 import anywidget
-import ipywidgets as widgets
-import numpy as np
 import traitlets as T
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import Image
 
 from xlib._validate import number
-from xlib.explore.view import HERE, PALETTE, show_widgets
+from xlib.explore.scene import DARK, LIGHT, Scene, plain, svg
+from xlib.explore.still import Still
+from xlib.explore.view import HERE, show_widgets
 
-STYLE = {"axes.prop_cycle": f"cycler('color', {PALETTE})", "axes.spines.top": False, "axes.spines.right": False}
-
-
-class _Picture(anywidget.AnyWidget):
-    _esm = HERE / "panel.js"
-    png = T.Unicode().tag(sync=True)  # in base64, or empty
-    alt = T.Unicode().tag(sync=True)
-    points = T.List().tag(sync=True)  # [name, x, y] of each handle
-    frame = T.List().tag(sync=True)  # see _frame
-    answered = T.Float().tag(sync=True)  # the stamp of the last message from the browser that was dealt with
+# The front end's files, which make one module in this order.
+PARTS = ("common", "scene", "closed", "arrows", "circle", "samples", "panel")
 
 
-class Panel(widgets.VBox):
+def _variables(colours):
+    """The theme's colours for style sheets: "#0072B2" is var(--c0072B2)."""
+    return "".join(f"--{name.replace('#', 'c')}: {colour}; " for name, colour in colours.items())
+
+
+_NAMED = {name: name for name in DARK if name.startswith("#")}
+_DARK_PAGES = (
+    'body[data-jp-theme-light="false"] .xlib-panel, body.vscode-dark .xlib-panel, html[theme="dark"] .xlib-panel'
+)
+_UNTOLD = "body:not([data-jp-theme-light], .vscode-light, .vscode-dark) .xlib-panel"  # pages that follow the system
+_DARK = f"{{ {_variables(DARK)} --accent: #6cb8ff; color-scheme: dark; }}"
+
+
+class Panel(anywidget.AnyWidget):
     """What `panel` returns. `alt_text` is what `draw` said about the picture shown.
 
     Example:
         >>> model = type("Line", (T.HasTraits,), {"slope": T.Float(1.0, help="how steep")})()
-        >>> shown = panel(model, lambda model, figure: "a line", controls={"slope": (-2, 2, 0.5)}, title="y = a x")
-        >>> [part.__class__.__name__ for part in shown.children], shown.alt_text
-        (['Label', 'Box', '_Picture'], 'a line')
+        >>> def draw(model, scene):
+        ...     scene.axes().set(x=(0, 1), y=(-2, 2)).line([0, 1], [0, model.slope])
+        ...     return "a line"
+        >>> shown = panel(model, draw, controls={"slope": (-2, 2, 0.5)}, title="y = a x")
+        >>> shown.alt_text, shown.still()[:4]
+        ('a line', '<svg')
     """
 
-    def __init__(self, model, draw, controls, handles, title):
-        show_widgets()
-        row = widgets.Box([_slider(model, *item) for item in controls.items()], layout={"flex_flow": "row wrap"})
-        self.model, self.picture, self._draw, self._handles = model, _Picture(), draw, handles
-        self._held, self._layout, self._kept = False, [], False
-        self._redraw()
-        heading = [widgets.Label(title, style={"font_weight": "bold"})] * bool(title)
-        super().__init__([*heading, *[row] * bool(controls), self.picture])
-        self.add_class("xlib-panel")
-        model.observe(self._redraw, [*controls, *handles])
-        self.picture.on_msg(self._move)
+    _esm = "".join((HERE / f"{name}.js").read_text("utf-8") for name in PARTS)
+    _css = (
+        (HERE / "panel.css").read_text("utf-8")
+        + f".xlib-panel {{ {_variables(LIGHT | _NAMED)} }}\n{_DARK_PAGES} {_DARK}\n"
+        + f"@media (prefers-color-scheme: dark) {{ {_UNTOLD} {_DARK} }}\n"
+    )
 
-    alt_text = property(lambda self: self.picture.alt)
+    title = T.Unicode().tag(sync=True)
+    controls = T.List().tag(sync=True)  # see _control
+    handles = T.List().tag(sync=True)  # [trait, names of its points, whether they stay on a circle]
+    values = T.Dict().tag(sync=True)  # of the traits that can be moved here
+    initial = T.Dict().tag(sync=True)  # what they were at first, which reset brings back
+    scene = T.Dict().tag(sync=True)  # Scene.data(), or empty where it could not be drawn
+    alt = T.Unicode().tag(sync=True)
+    play = T.Unicode().tag(sync=True)
+    actions = T.List().tag(sync=True)  # what stands on the buttons
+    acting = T.Bool().tag(sync=True)  # whether an action runs
+    progress = T.Unicode().tag(sync=True)  # what it has to say
+    closed = T.Unicode().tag(sync=True)  # the name of its formulas in closed.js
+    constants = T.Dict().tag(sync=True)  # what they need
+    answered = T.Float().tag(sync=True)  # the stamp of the last message from the browser that was dealt with
+
+    def __init__(self, model, draw, **about):
+        show_widgets()
+        self.model, self._draw, self._actions, self._busy = model, draw, about.pop("actions"), False
+        self._names = [
+            *(control["name"] for control in about["controls"]),
+            *(trait for trait, *_ in about["handles"]),
+        ]
+        self._first = self._stale = True
+        super().__init__(actions=list(self._actions), **about)
+        self._redraw()
+        self.initial = self.values
+        self._still = Still(self, lambda dark: self.still(dark=dark), ["scene", "values"])
+        model.observe(self._redraw, self._names)
+        self.on_msg(self._asked)
+
+    @property
+    def alt_text(self):
+        self._whole()
+        return self.alt
+
+    def still(self, *, dark=False) -> str:
+        """The picture as SVG."""
+        self._whole()
+        return svg(self.scene, dark=dark) if self.scene else ""
 
     def _redraw(self, change=None):
-        png, alt = "", "The picture could not be drawn."  # moved by hand, a slider shows nobody the traceback
-        frame, points = self.picture.frame, self.picture.points
+        if self._busy:  # once, when all that the browser asked for is set
+            return
+        if self.closed and not self._first and self.scene:  # the browser draws it
+            self._stale = True
+            self.values = self._values()
+            return
+        self._first = False
+        found, alt = {}, "The picture could not be drawn."  # moved by hand, a slider shows nobody the traceback
+        values = self.values
         try:
-            points = _points(self.model, self._handles)
-            with rc_context(STYLE):
-                figure = Figure((7.2, 3.6), dpi=200, layout="constrained")  # twice the page's pixels, see panel.js
-                canvas, words = FigureCanvasAgg(figure), self._draw(self.model, figure)
-                # Arranging the axes takes a third of the time: while a point is dragged they stay where they are.
-                self._kept = self._held and len(self._layout) == len(figure.axes)
-                if self._kept:
-                    figure.set_layout_engine("none")
-                    for axes, box in zip(figure.axes, self._layout, strict=True):
-                        axes.set_position(box, which="original")
-                canvas.draw()
+            values = self._values()
+            scene = Scene()
+            words = self._draw(self.model, scene)
             if not isinstance(words, str) or not words.strip():
                 raise TypeError(f"draw must return what the picture shows in words, got {words!r}")
-            self._layout = [axes.get_position(original=True) for axes in figure.axes]
-            frame = _frame(figure) if self._handles else []
-            out = io.BytesIO()
-            Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(out, "png", compress_level=1)
-            png, alt = base64.b64encode(out.getvalue()).decode(), words
+            drawn = scene.data()
+            if self.handles and any(drawn["axes"][0][side]["log"] for side in "xy"):
+                raise ValueError("handles need linear first axes, got a logarithmic scale")
+            found, alt = drawn, words
         except Exception as error:
             alt += f" {type(error).__name__}: {error}"
             raise
         finally:
-            with self.picture.hold_sync():
-                self.picture.png, self.picture.alt = png, alt
-                self.picture.frame, self.picture.points = frame, points
+            self._stale = False
+            with self.hold_sync():
+                self.values, self.scene, self.alt = values, found, alt
 
-    def _move(self, picture, content, buffers):
-        """Put points where the browser asks, as far as the model lets them go, and answer when that is drawn."""
-        places = [(name, i) for name, names in self._handles.items() for i in range(len(names))]
-        with picture.hold_sync():  # the answer and the new picture are one message
+    def _whole(self):
+        """Draw here too, where only the browser has drawn what is there now."""
+        if self._stale:
+            self._first = True
+            self._redraw()
+
+    def _values(self):
+        """What the model holds, as far as it can be moved here; its points are checked."""
+        points = {trait: _points(self.model, trait, names) for trait, names, _ in self.handles}
+        return {name: plain(getattr(self.model, name)) for name in self._names} | points
+
+    def _asked(self, panel, content, buffers):
+        """Do what the browser asks, as far as the model lets it be done, and answer when that is drawn."""
+        if "action" in content:
+            return self._act(list(self._actions.values())[content["action"]])
+        with self.hold_sync():  # the answer and the new picture are one message
+            self.progress = ""  # how the last action failed need not be said any longer
             try:
-                self._held = content["held"]
-                for place, *point in content["moves"]:
-                    name, i = places[place]
-                    moved = [list(pair) for pair in getattr(self.model, name)]
-                    moved[i] = point
-                    setattr(self.model, name, moved)
-                if self._kept and not self._held:  # let go: arrange the axes anew
-                    self._redraw()
+                self._busy = True
+                self._set(content["set"])
+                if content["reset"]:  # once more, for a trait that another one has moved when it was set
+                    self._set(content["set"])
             finally:
-                self._held, picture.answered = False, content["stamp"]
+                self._busy = False
+                try:
+                    self._redraw()
+                finally:
+                    self.answered = content["stamp"]
 
-    def _repr_mimebundle_(self, **kwargs):
-        still = {"image/png": self.picture.png, "text/plain": self.alt_text}
-        header = base64.b64decode(self.picture.png[:32])  # which holds the file's width; the page's is half of it
-        width = int.from_bytes(header[16:20], "big") // 2
-        return super()._repr_mimebundle_(**kwargs) | still, {"image/png": {"alt": self.alt_text, "width": width}}
+    def _set(self, values):
+        for name, value in values.items():
+            if name not in self._names:
+                raise ValueError(f"the browser may set {', '.join(self._names)}, got {name!r}")
+            trait = self.model.traits()[name]
+            setattr(self.model, name, float(value) if isinstance(trait, T.Float) else value)
+
+    def _act(self, function):
+        def tell(text):
+            self.progress = text
+
+        said = ""
+        self.acting = True
+        tell("working…")
+        try:
+            function(tell)
+            self._redraw()
+        except BaseException as error:  # an interrupt too: somebody waits at the page for the end of it
+            said = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self.acting = False
+            tell(said)
+
+    def _ipython_display_(self):
+        self._still.show()
 
 
-def panel(model, draw, *, controls={}, handles={}, title="") -> Panel:  # noqa: B006 (neither is changed)
+def panel(
+    model,
+    draw,
+    *,
+    controls=None,
+    handles=None,
+    circles=(),
+    play="",
+    actions=None,
+    closed="",
+    constants=None,
+    title="",
+) -> Panel:
     """Show a formula as a picture that follows sliders, dragged points, and the model's traits when code sets them.
 
     model: a traitlets.HasTraits that holds the numbers; tests drive it without a browser.
-    draw: draw(model, figure) draws on an empty matplotlib Figure, in Okabe–Ito colours unless it names others, and
-    returns what is to be seen in words, made from the data. What it raises, it raises where the trait was set.
-    controls: {name of a trait: (least, most, step) for a slider, a list for a slider over these values, or a widget
-    of your own}. A slider is labelled with the trait's `help`.
+    draw: draw(model, scene) fills a `scene.Scene` and returns what is to be seen in words, made from the data. What
+    it raises, it raises where the trait was set.
+    controls: {name of a trait: (least, most, step) or a list of numbers for a slider, whose number can also be typed;
+    a list of words for buttons; or "check" for a box to tick}. A control is labelled with the trait's `help`.
     handles: {name of a trait: [name of each point, for screen readers]}. The trait, a T.List, holds a [x, y] for each
-    in data coordinates of figure.axes[0], whose scales are linear; `draw` draws the points and fixes the limits, and
-    beyond them no point is dragged. Each can be dragged, or focused and moved with the arrow keys, by 1/50 of the
-    axes (1/10 with Shift). Each move sets the trait to a new list, which a validator of the model may change.
+    in data coordinates of the first axes, whose scales are linear. Each can be dragged, or focused and moved with
+    the arrow keys, by 1/50 of the axes (1/10 with Shift). Each move sets the trait to a new list, which a validator
+    of the model may change. circles: those of them that stay on a circle around (0, 0), where the keys turn them.
+    play: name of a control that a button plays from end to end. actions: {what stands on a button: a function of
+    `tell`, which runs here, and may tell("step 10") how far it is}; the picture is drawn anew after it.
+    closed: name of the formulas in closed.js that draw this panel in the browser; constants: what they need.
     Raises TypeError or ValueError naming the argument.
 
     Example:
         >>> model = type("Line", (T.HasTraits,), {"slope": T.Float(1.0)})()
-        >>> shown = panel(model, lambda model, figure: f"slope {model.slope}", controls={"slope": (-2, 2, 0.5)})
-        >>> model.slope = -2
+        >>> drawn = lambda model, scene: scene.axes().set(x=(0, 1), y=(-2, 2)).line([0, 1], [0, model.slope])
+        >>> shown = panel(model, lambda *both: drawn(*both) and "a line", controls={"slope": (-2, 2, 0.5)})
         >>> shown.alt_text
-        'slope -2.0'
+        'a line'
     """
+    controls, handles, actions, constants = (given or {} for given in (controls, handles, actions, constants))
     if not isinstance(model, T.HasTraits):
         raise TypeError(f"model must be a traitlets.HasTraits, got {type(model).__name__}")
     for argument, given in (("controls", controls), ("handles", handles)):
@@ -133,50 +215,60 @@ def panel(model, draw, *, controls={}, handles={}, title="") -> Panel:  # noqa: 
     for name, names in handles.items():
         if not isinstance(names, list) or not all(isinstance(word, str) and word.strip() for word in names):
             raise TypeError(f"handles[{name!r}] must be a list with the name of each point, got {names!r}")
-    return Panel(model, draw, controls, handles, title)
+    for argument, wanted, there in (("circles", circles, handles), ("play", [play] if play else [], controls)):
+        if unknown := [name for name in wanted if name not in there]:
+            raise ValueError(f"{argument} must be among {', '.join(there) or 'none'}, got {', '.join(unknown)}")
+    for name, function in actions.items():
+        if not callable(function):
+            raise TypeError(f"actions[{name!r}] must be a function of tell, got {function!r}")
+    made = [_control(model, name, control) for name, control in controls.items()]
+    grips = [[trait, names, trait in circles] for trait, names in handles.items()]
+    return Panel(
+        model, draw, controls=made, handles=grips, play=play, actions=actions, closed=closed, constants=constants,
+        title=title,
+    )  # fmt: skip
 
 
-def _points(model, handles):
-    """[name, x, y] of each handle, as the model has them."""
+def _points(model, trait, names):
+    """The [x, y] of each of a trait's points, as the model has them."""
+    held = getattr(model, trait)
+    if not isinstance(held, list | tuple):
+        raise TypeError(f"handles[{trait!r}] must name a trait that holds [x, y] pairs, got {held!r}")
+    if len(held) != len(names):
+        raise ValueError(f"handles[{trait!r}] names {len(names)} points, but the trait holds {len(held)}")
     found = []
-    for trait, names in handles.items():
-        held = getattr(model, trait)
-        if not isinstance(held, list | tuple):
-            raise TypeError(f"handles[{trait!r}] must name a trait that holds [x, y] pairs, got {held!r}")
-        if len(held) != len(names):
-            raise ValueError(f"handles[{trait!r}] names {len(names)} points, but the trait holds {len(held)}")
-        for i, pair in enumerate(held):
-            if not isinstance(pair, list | tuple) or len(pair) != 2:
-                raise ValueError(f"handles[{trait!r}] must name a trait that holds [x, y] pairs, got {pair!r}")
-            found.append([names[i], *(number(f"handles[{trait!r}]: point {i}", value) for value in pair)])
+    for i, pair in enumerate(held):
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise ValueError(f"handles[{trait!r}] must name a trait that holds [x, y] pairs, got {pair!r}")
+        found.append([number(f"handles[{trait!r}]: point {i}", value) for value in pair])
     return found
 
 
-def _frame(figure):
-    """Of figure.axes[0], across and then up: where it begins and ends in the picture, as shares of it from the left
-    and from the top, and its limits."""
-    if not figure.axes:
-        raise ValueError("handles need axes, but draw made none")
-    axes = figure.axes[0]
-    if axes.name != "rectilinear" or not axes.get_xscale() == axes.get_yscale() == "linear":
-        scales = axes.name if axes.name != "rectilinear" else f"{axes.get_xscale()} and {axes.get_yscale()}"
-        raise ValueError(f"handles need linear axes, got {scales}")
-    box = axes.get_position()
-    return [[box.x0, box.x1, *axes.get_xlim()], [1 - box.y0, 1 - box.y1, *axes.get_ylim()]]
-
-
-def _slider(model, name, control):
-    """The widget for one trait, linked with it both ways."""
+def _control(model, name, control):
+    """What the browser needs to know about the control of one trait."""
     value, label = getattr(model, name), model.traits()[name].help or name.replace("_", " ")
-    look = {"description": label, "style": {"description_width": "initial"}, "layout": {"flex": "1 1 280px"}}
+    about = {"name": name, "label": label}
+    if control == "check" and isinstance(value, bool):
+        return about | {"kind": "check"}
+    if isinstance(control, list) and control:
+        control = plain(control)
+        if value not in control:
+            raise ValueError(f"controls[{name!r}] must hold the trait's value {value!r}, got {control!r}")
+        kind = "words" if isinstance(control[0], str) else "slider"
+        return about | {"kind": kind, "options": control}
     if isinstance(control, tuple) and len(control) == 3:
-        look |= zip(("min", "max", "step"), control, strict=True)
-        decimals = f"{control[2]:f}".rstrip("0").partition(".")[2]  # as many as the step has
-        number = (widgets.IntSlider, "d") if isinstance(value, int) else (widgets.FloatSlider, f".{len(decimals)}f")
-        control = number[0](value, readout_format=number[1], **look)
-    elif isinstance(control, list):
-        control = widgets.SelectionSlider(options=control, value=value, **look)
-    elif not isinstance(control, widgets.Widget):
-        raise TypeError(f"controls[{name!r}] must be (least, most, step), a list or a widget, got {control!r}")
-    T.link((model, name), (control, "value"))
-    return control
+        for each in control:
+            number(f"controls[{name!r}]", each)
+        least, most, step = plain(control)
+        if not (least < most and step > 0):
+            raise ValueError(f"controls[{name!r}] must have least < most and a step above 0, got {control!r}")
+        if isinstance(model.traits()[name], T.Int) and not (least % 1 == step % 1 == 0):
+            raise ValueError(f"controls[{name!r}] must be whole numbers, as the trait is, got {control!r}")
+        decimals = max(_decimals(least), _decimals(step))
+        return about | {"kind": "slider", "least": least, "most": most, "step": step, "decimals": decimals}
+    raise TypeError(f'controls[{name!r}] must be (least, most, step), a list or "check", got {control!r}')
+
+
+def _decimals(value):
+    """How many decimals a number has."""
+    return len(f"{value:.10f}".rstrip("0").partition(".")[2])

@@ -8,7 +8,8 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.neighbors import NearestNeighbors
-from tqdm.auto import tqdm
+
+from xlib.progress import tqdm
 
 FIT_ROWS = 50_000  # rows that PCA is fitted on, drawn from all snapshots
 TRUST_ROWS = 1_000  # items that trustworthiness is measured on: it costs their number squared
@@ -74,6 +75,35 @@ def between(z, a, b, names):
         return np.stack([along(x), up.place(rest(x))[..., 0]], -1)
 
     return Layout(place(z), [f"{names[0]} ↔ {names[1]} (cosine)", f"the rest: {up.axes[0]}"], place)
+
+
+def follow(frames, x):
+    """The map of snapshots that are still coming: `frames` (T, N, 2) as they are, and behind them the PCA of x (N, d)
+    by itself, turned (orthogonal Procrustes, Schönemann 1966) onto the last of them. So what moves on the map has
+    moved in the space, and costs no more than one snapshot."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        fitted = PCA(2, random_state=0).fit(x)
+    share = np.nan_to_num(fitted.explained_variance_ratio_).sum()
+    turn = np.eye(2, dtype=x.dtype)
+    flat = (x - fitted.mean_) @ fitted.components_.T
+    if len(frames):
+        before = frames[-1] - frames[-1].mean(0)
+        u, _, v = np.linalg.svd(flat.T @ before)
+        turn = u @ v
+
+    def place(y):
+        return (y - fitted.mean_) @ fitted.components_.T @ turn
+
+    names = [f"PCA of each step by itself ({share:.0%} of variance)", "turned onto the step before"]
+    return Layout(np.concatenate([frames, place(x)[None]]), names, place)
+
+
+def each(z):
+    """(T, N, 2): the snapshots z (T, N, d), each by itself and turned onto the one before."""
+    frames = np.zeros((0, z.shape[1], 2), z.dtype)
+    for x in z:
+        frames = follow(frames, x).frames
+    return frames
 
 
 def trust(vectors, picture, k):

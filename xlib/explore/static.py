@@ -1,10 +1,10 @@
-"""The explorer as a still picture, for pages where no widget can run: GitHub, print, nbmake."""
+"""The explorer as a still picture, for where no widget can run: see still.py."""
 
-import io
 from functools import cache
 
 import numpy as np
 from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
@@ -13,15 +13,19 @@ from PIL import Image
 MARKERS = "oD^s"  # by domain or modality, as in items.js
 WIDTH, HEIGHT, DPI = 7.6, 5.0, 100
 BOX = (0.05, 0.07, 0.68, 0.85)  # the axes, in shares of the figure
+# Paper, ink, and what is quieter than ink: of the light theme and of the dark one.
+INKS = {False: ("#ffffff", "#1a1a1a", "#595959"), True: ("#111111", "#e0e0e0", "#a3a3a3")}
 CJK = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei",
        "WenQuanYi Micro Hei", "SimHei", "Arial Unicode MS")  # fmt: skip
 
 
-def picture(model, *, palette) -> bytes:
-    """PNG of the model's current step, thinned out to what can be read: pictures, some captions, a few pair lines."""
+def picture(model, *, palette, dark=False) -> Image.Image:
+    """The model's current step, thinned out to what can be read: pictures, some captions, a few pair lines."""
+    paper, ink, quiet = INKS[dark]
+    palette = [ink if colour == "#000000" else colour for colour in palette]  # black says nothing on black
     xy = model.frames[model.step]
-    figure = Figure((WIDTH, HEIGHT), dpi=DPI)
-    axes = figure.add_axes(BOX, xticks=[], yticks=[])
+    figure = Figure((WIDTH, HEIGHT), dpi=DPI, facecolor=paper)
+    axes = figure.add_axes(BOX, xticks=[], yticks=[], facecolor=paper)
     size = np.array([BOX[2] * WIDTH, BOX[3] * HEIGHT]) * DPI
     low, high = xy.min(0), xy.max(0)
     half = max(float(((high - low) / (size - 50)).max()), 1e-9) * size / 2  # one scale for both axes
@@ -29,7 +33,7 @@ def picture(model, *, palette) -> bytes:
     axes.set(xlim=middle[0] + [-half[0], half[0]], ylim=middle[1] + [-half[1], half[1]])
     pixels = ((xy - middle) / half + 1) / 2 * size
 
-    style = {"family": list(_fonts()), "fontsize": 9, "parse_math": False}
+    style = {"family": list(_fonts()), "fontsize": 9, "parse_math": False, "color": ink}
     colours = np.array(
         [palette[model.classes.index(c)] if palette and c is not None else "#808080" for c in model.labels]
     )
@@ -40,22 +44,23 @@ def picture(model, *, palette) -> bytes:
         axes.scatter(*xy[rows].T, s=9, c=colours[rows], marker=MARKERS[group], alpha=0.6, linewidths=0)
     paired = shown if len(shown) else rest
     for i in paired[model.pairs[paired] >= 0][:: max(1, len(paired) // 12)]:
-        axes.plot(*xy[[i, model.pairs[i]]].T, color="0.35", linewidth=0.8, zorder=3)
+        axes.plot(*xy[[i, model.pairs[i]]].T, color=quiet, linewidth=0.8, zorder=3)
     axes.imshow(_collage(model, pixels, shown, size, colours), extent=(*axes.get_xlim(), *axes.get_ylim()), zorder=4)
     axes.set_aspect("auto")
-    axes.spines[:].set_color("0.8")
+    axes.spines[:].set_color(quiet)
     for i in _apart(pixels, [i for i in np.flatnonzero(model.sprites < 0) if _drawable(model.captions[i])], size):
         words = model.captions[i] if len(model.captions[i]) <= 24 else model.captions[i][:23] + "…"
         text = axes.annotate(words, xy[i], (4, 0), textcoords="offset points", va="center", zorder=5, **style)
-        text.set_bbox({"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.5})
-    axes.set_xlabel(model.axes[0], fontsize=9)
-    axes.set_ylabel(model.axes[1], fontsize=9)
-    step = f"step {model.steps[model.step]}" if len(model.steps) > 1 else ""
-    axes.set_title(", ".join(filter(None, [_readable(model.title), step])), loc="left", **style | {"fontsize": 11})
+        text.set_bbox({"facecolor": paper, "alpha": 0.75, "edgecolor": "none", "pad": 0.5})
+    axes.set_xlabel(model.axes[0], fontsize=9, color=ink)
+    axes.set_ylabel(model.axes[1], fontsize=9, color=ink)
+    step = model.step_name(model.step) if len(model.steps) > 1 else ""
+    title = ", ".join(filter(None, map(_readable, [model.title, step])))
+    axes.set_title(title, loc="left", **style | {"fontsize": 11})
     _legend(figure, model, palette, style)
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    return out.getvalue()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _thin(pixels, rows, spacing):
@@ -92,7 +97,9 @@ def _legend(figure, model, palette, style):
     def handle(marker, colour, name):
         return Line2D([], [], linestyle="", marker=marker, color=colour, label=_readable(name))
 
-    handles = [handle(MARKERS[g], "0.2", name) for g, name in enumerate(model.groups) if len(model.groups) > 1]
+    handles = [
+        handle(MARKERS[g], style["color"], name) for g, name in enumerate(model.groups) if len(model.groups) > 1
+    ]
     handles += [handle("s", colour, str(c)) for c, colour in zip(model.classes, palette, strict=False)]
     if handles:
         box = figure.legend(

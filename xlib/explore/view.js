@@ -7,19 +7,24 @@ const MARKUP = `
   ${BAR_MARKUP}
   <div class="middle">
     <div class="left">
-      ${MAPS_MARKUP}
-      ${MATRIX_MARKUP}
-      ${TABLE_MARKUP}
+      <div data-ui="views" class="views">
+        ${MAPS_MARKUP}
+        ${MATRIX_MARKUP}
+        ${TABLE_MARKUP}
+      </div>
+      ${UNDER_MARKUP}
       ${TRAINING_MARKUP}
-      <div data-ui="legend" class="legend"></div>
+      ${CURVE_MARKUP}
+      <div data-ui="legend" class="legend" role="group" aria-label="Legend: show or fade"></div>
     </div>
     ${LIST_MARKUP}
+    ${REFUSED_MARKUP}
   </div>
   <div data-ui="live" class="unseen" role="status"></div>`; // constant: no data in here
 
 /** The elements of the widget by name. */
 function build() {
-  const root = h("div", { class: "xlib-explorer" });
+  const root = h("div", { class: "xlib-explorer xlib-alive" });
   root.innerHTML = MARKUP;
   // On each by itself: Notebook 7 looks at what has the focus before it looks around it.
   for (const node of root.querySelectorAll("button, input, select, [tabindex]")) node.setAttribute(...OWN_KEYS);
@@ -44,16 +49,24 @@ function themeOf({ data, ui }) {
   const colours = ["#808080", ...data.classes.map((_, i) => tint(data.palette[i] ?? "#808080"))];
   const [ink, paper, accent] = [style.color, style.backgroundColor, style.getPropertyValue("--accent").trim()];
   const inks = colours.map((colour) => packed(rgb(colour)));
-  return { ink, paper, accent, colours, inks, paperInk: packed(rgb(paper)), chip: dark ? "#e9ebee" : "#fff" };
+  // What hardly differs from the paper, yellow on white, gets a rim that does.
+  const light = (colour) => rgb(colour).reduce((sum, v, channel) => sum + [0.21, 0.72, 0.07][channel] * (v / 255) ** 2.2, 0.05);
+  const weak = (colour) => Math.max(light(colour) / light(paper), light(paper) / light(colour)) < 2;
+  const shaded = (colour) => `rgb(${rgb(colour).map((v) => (dark ? 255 - 0.65 * (255 - v) : 0.65 * v)).join()})`;
+  const rims = colours.map((colour) => (weak(colour) ? shaded(colour) : ""));
+  const rimInks = rims.map((rim) => (rim ? packed(rgb(rim)) : 0));
+  const [chip, rule] = [dark ? "#e9ebee" : "#fff", `rgb(${rgb(ink).join(" ")} / 15%)`];
+  return { ink, rule, paper, accent, colours, inks, rims, rimInks, paperInk: packed(rgb(paper)), chip };
 }
 
 function render({ model, el }) {
   const data = unpack(model);
   const ui = build();
   const leaving = new AbortController();
-  const get = (name) => model.get(name);
+  // While a model is being trained the browser knows two of its snapshots only, the one before and that of now.
+  const get = (name) => (name === "step" ? Math.min(model.get(name), data.steps.length - 1) : model.get(name));
   const selected = () => get("selected");
-  let frame = 0;
+  let [frame, origin] = [0, null];
 
   // ---- what the parts share
 
@@ -86,22 +99,41 @@ function render({ model, el }) {
     });
   }
 
+  const clear = () => set({ hover: -1, selected: [], query: "", typed: "" });
+
+  /** Clear, and give the focus back to where it was before it went into the side panel. */
+  function close() {
+    clear();
+    const back = origin?.isConnected && origin.checkVisibility() ? origin : ui.stages.querySelector("canvas");
+    back.focus({ preventScroll: true });
+  }
+
+  function stepName(step = get("step")) {
+    const name = data.steps[step];
+    return typeof name === "string" ? name : `step ${count(name)}`;
+  }
+
   const look = {
     width: 0, height: 0, dpr: 1, // of a map, in CSS pixels; and how many pixels of the screen make one of them
     zoom: 1, x: 0, y: 0, moving: false,
-    position: get("step"), // the snapshot that is drawn: between two while the maps glide
+    position: 0, // the snapshot that is drawn: between two while the maps glide
     atlas: null, theme: null, // the pictures and the colours, as soon as they are here
   };
   const view = {
-    data, ui, look, get, set, on, hotkeys, redraw, selected,
+    data, ui, look, get, set, on, hotkeys, redraw, selected, clear, close, stepName,
     offline: get("offline"), // answers of a kernel that is not there
     tab: "map",
-    matches: new Set(), // rows whose captions hold the query
+    spanning: false, // "Between two texts" is chosen, and its texts are yet to come
+    matches: new Set(), // rows whose captions hold the query, the best first
+    searching: false, // these are listed, and not what is selected
+    only: null, // the rows that the table is confined to
     partners: [], // rows that are pairs of the hovered one
+    lit: null, // 1 for each row that the legend does not fade, or null where it fades none
     one: () => (selected().length === 1 ? selected()[0] : -1),
     toggled: (i) => (selected().includes(i) ? selected().filter((j) => j !== i) : [...selected(), i]),
-    clear: () => set({ hover: -1, selected: [], query: "", typed: "" }),
-    stepName: () => `step ${count(data.steps[get("step")])}`,
+    place: (text) => set({ typed: text }),
+    choose: (i) => list.choose(i),
+    onMaps, onTab,
   };
   const card = createCard(view);
   const maps = createMaps(view, card);
@@ -109,6 +141,8 @@ function render({ model, el }) {
   const table = createTable(view);
   const list = createList(view);
   const controls = createControls(view);
+  const legend = createLegend(view);
+  const curve = createCurve(view);
   const answer = createAnswers(view);
 
   // ---- what follows when something is chosen, here or in Python
@@ -121,6 +155,7 @@ function render({ model, el }) {
     list.fill();
     matrix.fillCell();
     table.fill();
+    curve.draw();
     maps.travel();
     matrix.draw();
   }
@@ -140,15 +175,28 @@ function render({ model, el }) {
 
   function onSelected() {
     answer();
+    card.fill();
     table.fill();
+    if (selected().length || get("typed")) list.leaveSearch();
+    maps.fillTools();
     onAnswer();
+    maps.reveal();
   }
 
   function onMaps() {
     controls.fillChoices();
     maps.arrange();
+    controls.suggestAxis(maps.ends());
     answer();
     onAnswer();
+  }
+
+  /** There are other snapshots: one more of a training that goes on, or all of them at its end. */
+  function onSnapshots() {
+    controls.fillSteps();
+    look.position = data.training ? 0 : get("step");
+    onMaps();
+    onStep();
   }
 
   function onTyped() {
@@ -157,27 +205,28 @@ function render({ model, el }) {
   }
 
   function onQuery() {
-    const needle = get("query").trim().toLowerCase(); // as in the Python model
-    const found = (i) => data.lower[i].includes(needle);
-    view.matches = new Set(needle ? [...data.captions.keys()].filter(found) : []);
+    view.matches = new Set(data.matching(get("query")));
     controls.fillSearch();
+    list.search();
     table.turn(0);
     redraw();
   }
 
   function onTheme() {
     look.theme = themeOf(view);
-    fillLegend(view);
+    legend.fill();
+    curve.draw();
     list.fill();
     redraw();
   }
 
   function onTab(name) {
-    view.tab = name;
+    view.tab = ui.root.dataset.tab = name;
     const views = { map: ui.stages, matrix: ui.matrixView, table: ui.tableView };
     for (const [tab, node] of Object.entries(views)) node.hidden = tab !== name;
     for (const button of ui.tabs.children) button.setAttribute("aria-pressed", button.dataset.tab === name);
-    ui.tools.hidden = ui.save.hidden = name !== "map";
+    ui.underMap.classList.toggle("away", name !== "map"); // its place stays
+    controls.fillChoices();
     matrix.leave();
     table.fill();
     card.fill();
@@ -186,23 +235,32 @@ function render({ model, el }) {
 
   const follow = {
     step: onStep, hover: onHover, query: onQuery, selected: onSelected, among: onSelected, typed: onTyped,
-    refused: controls.fillRefused, maps: onMaps, projection: onMaps, compare: onMaps, axis: onMaps, landed: redraw,
-    neighbours: onAnswer, ranks: onAnswer, note: onAnswer, warning: onAnswer, alt_text: onAnswer,
+    refused: controls.fillRefused, maps: onMaps, projection: onMaps, compare: onMaps, axis: onMaps, computing: onMaps,
+    landed: redraw, loss: curve.draw, neighbours: onAnswer, ranks: onAnswer, note: onAnswer, warning: onAnswer,
+    asked: onAnswer, alt_text: onAnswer, snapshots: onAnswer,
   };
-  for (const [name, f] of Object.entries(follow)) model.on(`change:${name}`, f);
+  for (const [name, f] of Object.entries(follow))
+    model.on(`change:${name}`, () => (data.renew() ? onSnapshots() : f())); // several may come at once
   for (const button of ui.tabs.children) on(button, "click", () => onTab(button.dataset.tab));
+  const beside = ui.root.querySelector("aside");
+  on(ui.root, "focusin", ({ target }) => beside.contains(target) || (origin = target));
   on(ui.root, "keydown", (event) => {
     event.stopPropagation(); // JupyterLab would take arrows and Enter for itself
-    if (event.key === "Escape") view.clear();
+    if (event.key === "Escape") beside.contains(event.target) ? close() : clear();
   });
 
   // ---- start
 
   el.append(ui.root);
+  look.position = get("step");
   onTab("map");
+  controls.fillSteps();
   onMaps();
-  const resize = new ResizeObserver(maps.measure);
-  resize.observe(ui.stages);
+  const resize = new ResizeObserver(() => {
+    maps.measure();
+    curve.draw();
+  });
+  resize.observe(ui.views);
   const restyle = new MutationObserver(onTheme);
   const attributeFilter = ["data-jp-theme-light", "data-jp-theme-name", "class", "theme"];
   for (const node of [document.documentElement, document.body]) restyle.observe(node, { attributeFilter });
@@ -213,13 +271,15 @@ function render({ model, el }) {
       look.atlas = image;
       onTheme();
     });
-  for (const f of [onStep, onHover, onQuery, onTyped, controls.fillRefused]) f();
+  for (const f of [onStep, onHover, onQuery, onTyped, controls.fillRefused, maps.fillTools]) f();
+  set({ alive: true }); // somebody is looking: a training may show how it goes
   return () => {
     leaving.abort();
     resize.disconnect();
     restyle.disconnect();
     maps.stop();
     controls.stop();
+    list.stop();
   };
 }
 

@@ -1,10 +1,11 @@
-"""The notebook widget: an `ExplorerModel` with a face (view.js and more), and a still picture in the same output."""
+"""The notebook widget: an `ExplorerModel` with a face (view.js and more), and a still picture."""
 
-import base64
 import importlib
 import io
 import math
 import sys
+import threading
+import time
 from pathlib import Path
 
 import anywidget
@@ -14,14 +15,18 @@ from PIL import Image
 
 from xlib.explore import page, static
 from xlib.explore.model import ExplorerModel
+from xlib.explore.still import Still
 
 HERE = Path(__file__).parent
 # The front end's files. They make one module, in this order: what a file uses while it is read stands before it.
-PARTS = ("common", "data", "items", "map", "card", "maps", "matrix", "table", "list", "controls", "offline", "view")
+PARTS = ("common", "data", "items", "map", "card", "curve", "maps", "matrix", "table", "list", "controls", "offline",
+         "view")  # fmt: skip
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]  # Okabe–Ito
 # Set here, by the front end, or on the model. In this order: what a choice resets stands behind it.
 CHOSEN = ("typed", "axis", "projection", "compare", "step", "hover", "selected", "query", "among")
-ANSWERS = ("neighbours", "ranks", "note", "warning", "alt_text")  # made by the model
+DRAWN = ("step", "projection", "axis", "maps")  # what the still picture shows
+ANSWERS = ("neighbours", "ranks", "asked", "note", "warning", "alt_text")  # made by the model
+SHARE = 0.04  # of the time that a training takes, the most that showing it may take
 
 
 def show_widgets() -> None:
@@ -55,40 +60,56 @@ class Explorer(anywidget.AnyWidget):
     hover = T.Int(-1).tag(sync=True, echo_update=False)
     selected = T.List(T.Int()).tag(sync=True, echo_update=False)
     query = T.Unicode("").tag(sync=True, echo_update=False)
-    among = T.Unicode("all").tag(sync=True, echo_update=False)
+    among = T.Unicode("").tag(sync=True, echo_update=False)
     projection = T.Unicode("pca").tag(sync=True, echo_update=False)
     axis = T.List(T.Unicode()).tag(sync=True, echo_update=False)
     compare = T.Unicode("").tag(sync=True, echo_update=False)
     typed = T.Unicode("").tag(sync=True, echo_update=False)
     neighbours = T.List().tag(sync=True)
     ranks = T.List().tag(sync=True)
+    asked = T.List().tag(sync=True)
     note = T.Unicode("").tag(sync=True)
     warning = T.Unicode("").tag(sync=True)
     alt_text = T.Unicode("").tag(sync=True)
+    computing = T.Unicode("").tag(sync=True)  # what takes long, while it does
     refused = T.Unicode("").tag(sync=True)  # why the last choice was not taken
 
-    # Numbers travel as bytes, not as JSON. Only the maps can grow: by a projection that is asked for.
+    # Numbers travel as bytes, not as JSON. Of the items:
     setup = T.Dict().tag(sync=True)
     columns = T.Bytes().tag(sync=True)
+    atlas = T.Bytes().tag(sync=True)
+    # of the snapshots, of which there are others while a model is being trained:
+    snapshots = T.Dict().tag(sync=True)
     pair_similarity = T.Bytes().tag(sync=True)
     matrix = T.Bytes().tag(sync=True)
-    atlas = T.Bytes().tag(sync=True)
-    maps = T.Dict().tag(sync=True)
+    maps = T.Dict().tag(sync=True)  # further ones when they are asked for
     landed = T.Dict().tag(sync=True)  # where the typed text lies on each map
+    loss = T.Bytes().tag(sync=True)  # of each step of a training that is followed
+    alive = T.Bool(False).tag(sync=True)  # whether a page has shown this explorer
 
     def __init__(self, model: ExplorerModel):
         show_widgets()
-        self.model, self._drawn = model, {}
+        self.model, self._drawn, self._sent = model, {}, model.revision
+        # Where the kernel answers the browser in a thread of its own, it does so while a cell trains too.
+        self._lock = threading.RLock()
+        self._run, self._waiting, self._spent, self._since = None, [], 0.0, 0.0  # of the training that is followed
         names = CHOSEN + ANSWERS
-        super().__init__(**_payload(model), **{name: getattr(model, name) for name in names})
+        values = {name: getattr(model, name) for name in names}
+        super().__init__(**_payload(model), **_snapshots(model), **values)
         self._draw_maps()
+        self._still = Still(self, self._picture, DRAWN)
         self.observe(self._to_model, CHOSEN)
-        model.observe(self._from_model, names)
+        model.observe(self._from_model, (*names, "revision"))
+        T.dlink((model, "computing"), (self, "computing"))  # at once: the answer is not there yet
 
     @property
     def matches(self):
         """Rows whose captions hold the query."""
         return self.model.matches
+
+    def set_state(self, sync_data):
+        with self._lock:
+            super().set_state(sync_data)
 
     def _to_model(self, change):
         model = self.model
@@ -98,7 +119,9 @@ class Explorer(anywidget.AnyWidget):
         kept = model.typed_vector, dict(model.layouts)
         refused = ""
         try:
-            with model.hold_trait_notifications():  # the browser may send several at once: all or none
+            # The browser may send several at once: all or none. What takes long is said before: within the hold
+            # nobody would hear of it.
+            with model.saying(model.long_work(chosen)), model.hold_trait_notifications():
                 for name, value in chosen.items():
                     setattr(model, name, value)
         except T.TraitError as error:
@@ -114,6 +137,10 @@ class Explorer(anywidget.AnyWidget):
     def _from_model(self, change):
         # One message for all that changed, and nothing goes back to the model before all of it is here.
         with self.hold_sync(), self.hold_trait_notifications():
+            if self._sent != self.model.revision:
+                self._sent = self.model.revision
+                for name, value in _snapshots(self.model).items():
+                    setattr(self, name, value)
             for name in CHOSEN + ANSWERS:
                 setattr(self, name, getattr(self.model, name))
             self._draw_maps()
@@ -123,21 +150,62 @@ class Explorer(anywidget.AnyWidget):
         layouts = self.model.layouts
         if any(self._drawn.get(name) is not layout for name, layout in layouts.items()):
             self._drawn = dict(layouts)
-            self.maps = {name: _quantised(layout) for name, layout in layouts.items()}
+            self.maps = {name: _quantised(layout, _shown(self.model)) for name, layout in layouts.items()}
         vector = self.model.typed_vector
         places = {} if vector is None else {name: layout.place(vector) for name, layout in layouts.items()}
         self.landed = {name: _scaled(layouts[name], xy).tolist() for name, xy in places.items()}
+
+    def follow(self, run):
+        """Show how a training goes, while it goes: `training.fit(..., snapshot=..., live=explorer.follow)` calls this
+        after each snapshot. The items move to where they are now, and the loss is drawn beneath the map; `finish` is
+        for when the training has ended. run: has `snapshots`, a list of (step, (N, d)) pairs, and `curve()`, the loss
+        of each step.
+
+        Where no page shows the explorer nothing is drawn, nor where drawing would take more than a 25th of the time.
+
+        Example:
+            >>> from types import SimpleNamespace
+            >>> before, after = np.eye(3), np.array([[1.0, 0.0, 0.0], [0.9, 0.1, 0.0], [0.0, 0.0, 1.0]])
+            >>> shown = Explorer(ExplorerModel(before, captions=["cat", "kitten", "car"]))
+            >>> shown.follow(SimpleNamespace(snapshots=[(0, before), (10, after)], curve=lambda: [0.5] * 10))
+            >>> shown.finish(), shown.model.steps
+            (None, [0, 10])
+        """
+        start = time.perf_counter()
+        if run is not self._run:
+            self._run, self._waiting, self._spent, self._since = run, list(run.snapshots), 0.0, start
+        else:
+            self._waiting.append(run.snapshots[-1])
+        if self.alive and self._spent <= SHARE * (start - self._since):
+            self._catch_up()
+            self._spent += time.perf_counter() - start
+
+    def finish(self):
+        """After a training that was followed: one map for all its snapshots, and the slider goes through them."""
+        self._catch_up()
+        with self._lock:
+            self.model.finish()
+
+    def _catch_up(self):
+        """Take up the snapshots that are waiting, and send the last of them."""
+        with self._lock, self.hold_sync():
+            with self.model.hold_trait_notifications():  # one answer for all of them
+                while self._waiting:
+                    snapshot = self._waiting.pop(0)
+                    self.model.append(*snapshot, drawn=not self._waiting)
+            if self._run is not None:
+                self.loss = np.array(self._run.curve(), "<f4").tobytes()
 
     def to_html(self, path):
         """Write this explorer as one file that works without a kernel and without a network. Its maps are those that
         have been shown here; it lists neighbours at the last snapshot."""
         page.write(path, self)
 
-    def _repr_mimebundle_(self, **kwargs):
-        data, metadata = super()._repr_mimebundle_(**kwargs)
-        png = base64.b64encode(static.picture(self.model, palette=_palette(self.model))).decode()
-        data |= {"image/png": png, "text/plain": self.alt_text}
-        return data, {**metadata, "image/png": {"alt": self.alt_text}}
+    def _ipython_display_(self):
+        self._still.show()
+
+    def _picture(self, dark):
+        return static.picture(self.model, palette=self.setup["palette"], dark=dark)
 
 
 def _scaled(layout, xy):
@@ -146,10 +214,31 @@ def _scaled(layout, xy):
     return (xy - low) / span * 65535
 
 
-def _quantised(layout):
-    frames = _scaled(layout, layout.frames).round().astype("<u2")
-    extent = frames.max((0, 1)).clip(1).tolist()
-    return {"axes": layout.axes, "extent": extent, "frames": frames.tobytes()}
+def _quantised(layout, shown):
+    return {"axes": layout.axes, "frames": _scaled(layout, layout.frames[shown]).round().astype("<u2").tobytes()}
+
+
+def _shown(model):
+    """The snapshots that the browser knows: all, but while a model is being trained only the last and the one before,
+    so that a message costs as little at its end as at its start."""
+    return slice(-2 if model.live else None, None)
+
+
+def _snapshots(model):
+    """What there is of each snapshot, but for the maps."""
+    shown = _shown(model)
+    similarity = np.nan_to_num(model.pair_similarity[shown] * 10_000).round().astype("<i2")
+    rows, columns, cosines = model.matrix()
+    low, high = float(cosines.min()), float(cosines.max())
+    shades = (cosines[shown] - low) / max(high - low, 1e-12) * 255
+    snapshots = {
+        "steps": model.steps[shown],
+        "comparisons": model.comparisons,
+        "training": model.live,
+        "matrix": {"rows": rows.tolist(), "columns": columns.tolist(), "low": low, "high": high},
+    }
+    numbers = {"pair_similarity": similarity.tobytes(), "matrix": shades.round().astype(np.uint8).tobytes()}
+    return {"snapshots": snapshots} | numbers
 
 
 def _payload(model):
@@ -157,10 +246,6 @@ def _payload(model):
     names = list(dict.fromkeys(d for d in model.domains if d is not None))
     domains = [names.index(d) if d is not None else -1 for d in model.domains]
     kinds = [model.modalities.index(m) for m in model.modality]
-    similarity = np.nan_to_num(model.pair_similarity * 10_000).round().astype("<i2")
-    rows, columns, cosines = model.matrix()
-    low, high = float(cosines.min()), float(cosines.max())
-    shades = (cosines - low) / max(high - low, 1e-12) * 255
     atlas, across = _atlas(model.thumbnails)
     setup = {
         "title": model.title,
@@ -169,21 +254,17 @@ def _payload(model):
         "modalities": model.modalities,
         "domains": names,
         "groups": model.groups,
-        "steps": model.steps,
         "dimensions": model.embeddings.shape[2],
         "k": model.k,
         "palette": _palette(model),
         "cell": list(model.thumbnails.shape[2:0:-1]),
         "across": across,
-        "comparisons": model.comparisons,
         "encodes": model.encode is not None,
-        "matrix": {"rows": rows.tolist(), "columns": columns.tolist(), "low": low, "high": high},
+        "suggestions": model.suggestions,
     }
     return {
         "setup": setup,
         "columns": np.array([classes, kinds, model.pairs, model.sprites, domains, model.group], "<i4").tobytes(),
-        "pair_similarity": similarity.tobytes(),
-        "matrix": shades.round().astype(np.uint8).tobytes(),
         "atlas": atlas,
     }
 

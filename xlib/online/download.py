@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock
-from tqdm.auto import tqdm
+
+from xlib.progress import tqdm
 
 _TRIES = 3  # a connection, each; what has come so far is kept from one to the next
 _CHUNK = 2**16

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from xlib import _validate
 from xlib.data import cache
 from xlib.data.digits import SPLITS, random_patches
 from xlib.online.captions import Captioned, coco, flickr8k
 from xlib.online.download import Unavailable, fetch
+from xlib.progress import tqdm
 
 __all__ = ["Captioned", "Unavailable", "coco", "flickr8k", "mnist", "mnist_m", "photographs", "svhn", "usps"]
 

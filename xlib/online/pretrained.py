@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from xlib import _validate
 from xlib.clip import CLIPModel
@@ -25,6 +24,7 @@ from xlib.data.text import quiet
 from xlib.online import hub
 from xlib.online.captions import Captioned
 from xlib.online.download import fetch
+from xlib.progress import tqdm
 from xlib.retrieval import Recall, bootstrap, retrieval
 
 _CLIP = {

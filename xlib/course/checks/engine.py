@@ -1,13 +1,39 @@
-"""What all checks do with an answer: run it on the cases, compare, and name the mistake."""
+"""What all checks do with an answer: run it on the cases, compare, name the mistake, and show what came out."""
 
 import copy
+import dis
+import html
+import inspect
+import re
+import sys
 import traceback
 from collections.abc import Callable
+from types import CodeType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+
+from xlib.course import report
+
+DATA = Tensor | np.ndarray | np.generic | bool | int | float | complex | str | bytes | list | tuple | dict | set
+PASSED: set[str] = set()  # exercises, in this session
+
+STYLE = """<style>
+div.xlib-check { display: flex; gap: .8em; align-items: flex-start; line-height: 1.5; overflow-wrap: anywhere; }
+div.xlib-check p { margin: 0; max-width: 60em; }
+div.xlib-check b {
+  flex: none; box-sizing: border-box; width: 1.7em; height: 1.7em;
+  line-height: 1.7em; text-align: center; color: #fff;
+}
+div.xlib-check .passed { background: #007a59; border-radius: 50%; }
+div.xlib-check .wrong { background: #b84e00; border-radius: 4px; }
+div.xlib-check .open { border: 2px dashed #808080; border-radius: 50%; color: inherit; line-height: 1.4em; }
+div.xlib-check :is(summary, .count) { font-size: .9em; color: color-mix(in srgb, currentColor 72%, transparent); }
+div.xlib-check summary { cursor: pointer; }
+</style>"""
 
 
 class Result(NamedTuple):
@@ -26,9 +52,11 @@ def check(signature, answer, right, cases, mistakes, *, broken=None, number=Fals
     answer, and the arguments. mistakes: what to say, and a function that makes the mistake. broken: what a stub that
     is not empty computes. number: a plain number is as good as a scalar tensor."""
     name, *keys = signature.split()
+    given = ""  # the input of the case that is looked at
 
     def fault(at):
         """What to say about the answer in case number `at`; nothing where it is right."""
+        nonlocal given
         title, hint, *args = cases[at]
         want, before = _run(right, args), copy.deepcopy(args)
         given = ", ".join(f"{key} = {_show(value)}" for key, value in zip(keys, args, strict=True))
@@ -44,7 +72,7 @@ def check(signature, answer, right, cases, mistakes, *, broken=None, number=Fals
                 got[0] = torch.tensor(float(got[0]))
             found, why = _difference(got, want, keys, number)
         except Exception as error:
-            code = getattr(answer, "__code__", None)
+            code = getattr(inspect.unwrap(answer), "__code__", None)
             if isinstance(error, NotImplementedError) and "NotImplementedError" in getattr(code, "co_names", ()):
                 return f"not solved yet: {name} raised NotImplementedError"  # torch has reasons to raise it as well
             calls = [call for call in traceback.extract_tb(error.__traceback__) if call.line]
@@ -62,8 +90,60 @@ def check(signature, answer, right, cases, mistakes, *, broken=None, number=Fals
     message = next(filter(None, map(fault, range(len(cases)))), done)
     if not callable(answer):
         message = f"✗ {name}: pass the function itself, checks.{name}({name}), and not what it returns"
-    print(message)
-    return Result(message is done, message.startswith("not solved yet"), message)
+        given = ""
+    unsolved = message.startswith("not solved yet")
+    if not unsolved and (read := _data_read(answer)):
+        where = f"from the notebook, which is not one of its arguments ({', '.join(keys)})"
+        message = f"✗ {name}: your function reads `{read}` {where}"
+        given = ""
+    if message is done:
+        PASSED.add(name)
+    result = "open" if unsolved else "passed" if message is done else "wrong"
+    report.output(message, _as_html(message, given, result, _count(name)))
+    return Result(message is done, unsolved, message)
+
+
+def _data_read(answer: Any) -> str | None:
+    """The first variable of the notebook with data in it that an answer's code reads. Modules, functions and classes
+    are what a notebook is for; so are constants, which have long names in capitals."""
+    function = inspect.unwrap(answer) if callable(answer) else None
+    there = getattr(function, "__globals__", {})
+    for name in _globals_of(getattr(function, "__code__", None)):
+        constant = name.isupper() and len(name) > 1
+        if isinstance(there.get(name), DATA) and not constant:
+            return name
+    return None
+
+
+def _globals_of(code: CodeType | None) -> list[str]:
+    """The names of globals that a function reads, or a function within it."""
+    if code is None:
+        return []
+    own = [step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"]
+    return own + [name for part in code.co_consts if isinstance(part, CodeType) for name in _globals_of(part)]
+
+
+def _count(name: str) -> str:
+    """How many of a lesson's exercises have passed in this session; nothing for what is no exercise."""
+    checks = sys.modules["xlib.course.checks"]
+    home = {exercise: getattr(checks, exercise).__module__ for exercise in checks.__all__ if exercise != "Result"}
+    lesson = [exercise for exercise, module in home.items() if module == home.get(name)]
+    return f"{len(PASSED.intersection(lesson))} of {len(lesson)} solved in this lesson" if lesson else ""
+
+
+def _as_html(message: str, given: str, result: str, count: str) -> str:
+    """The verdict by sign, shape, colour and words; then the message, and the input folded away.
+
+    result: "passed", "wrong" or "open"."""
+    sign, words = {"passed": ("✓", "passed"), "wrong": ("✗", "wrong"), "open": ("·", "not solved yet")}[result]
+    text = html.escape(message.removeprefix(f"{sign} ").replace(f" (input: {given})", ""))
+    text = re.sub("`(.+?)`", r"<code>\1</code>", text)
+    folded = f"<details><summary>the input that showed it</summary><code>{html.escape(given)}</code></details>"
+    return (
+        f'{STYLE}<div class="xlib-check"><b class="{result}" role="img" aria-label="{words}">{sign}</b>'
+        f"<div><p>{text}</p>{folded if result == 'wrong' and given else ''}"
+        f'<p class="count">{count}</p></div></div>'
+    )
 
 
 def _run(function: Callable, args: list) -> list:

@@ -18,11 +18,11 @@ WIDE = torch.float64
 
 
 def _through(call: Callable, answer: Callable) -> Callable:
-    """`call(answer, ...)`, with the answer's code, by which the engine knows a stub and finds the line at fault."""
+    """`call(answer, ...)`, with the answer behind it, where the engine knows a stub and finds the line at fault."""
     if not callable(answer):
         return answer
     wrapped = partial(call, answer)
-    wrapped.__code__ = getattr(answer, "__code__", None)
+    wrapped.__wrapped__ = answer
     return wrapped
 
 
