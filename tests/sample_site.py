@@ -12,6 +12,8 @@ import nbformat
 HOSTILE = """</script><img src=x onerror="window.hacked=1">"""
 TITLE = """# Tiny & mighty: $x^2$
 
+<img align="right" width="36%" alt="Arrows in a panel." src="pictures/01_shared_space.webp">
+
 A sentence with $\\|v\\|$, a [way on](second.ipynb), [another lesson](07_scaling.ipynb) and the
 [glossary](../docs/glossary.md).
 

@@ -1,12 +1,14 @@
 """Lesson 03 measures what it says, on the scans that it says. Its section on pretrained models asks for a GPU or a
 wish: its cells run here, on tiny models."""
 
+import builtins
 import json
 
 import pytest
 import results
 import torch
 from lessons import NOTEBOOKS
+from scenes import walk
 from test_pretrained import bert_files, clip_files, resnet_weights, server, squares  # noqa: F401
 
 from xlib import space
@@ -22,6 +24,45 @@ CELLS = {
     if cell["cell_type"] == "code"
 }
 SECTION = ("pretrained-load", "pretrained-emoji", "pretrained-explorer", "captions-run", "fine-tune")
+
+
+# -- the panels
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """shown(*cells): what these cells of the lesson define, with a model that is not trained."""
+    monkeypatch.setenv("XLIB_BUDGET", "smoke")
+    monkeypatch.setattr(builtins, "display", lambda panel: None, raising=False)  # a notebook has it
+    return lambda *cells: results.from_lesson("03_clip", ("set-up", "first-look-model", *cells))
+
+
+def test_the_first_panel_can_be_read_everywhere(shown):
+    scope = shown("first-look-panel")
+    walk(scope["four_panel"], likeness=[0.0, 0.3, 1.0])
+    four, view = scope["first_four"], scope["four_panel"]
+    four.likeness, four.temperature = 1.0, 0.02
+    assert view.alt_text == (
+        "Likeness 1.0, temperature 0.02: a picture gives its own caption 1.00 on average, the loss is 0.00; "
+        "blind guessing has 1.39."
+    )
+    four.likeness = 0.0
+    loss = float(view.alt_text.split("the loss is ")[1].split(";")[0])
+    (bars,) = (mark for mark in view.scene["axes"][1]["marks"] if mark["mark"] == "bars")
+    assert loss > 2.6
+    assert bars["texts"] == [f"{loss:.2f} ↑", "1.39"], "a bar that is cut off says so"
+
+
+def test_the_panel_of_the_batch_can_be_read_everywhere(shown):
+    scope = shown("data-picture", "train-parts", "play-panel", "play-panel-draw", "play-panel-show")
+    walk(scope["batch_panel"], size=[2, 12, 78])
+    scope["batch"].temperature, scope["batch"].size = 1.0, 2
+    assert "100% of the push goes to the hardest negative" in scope["batch_panel"].alt_text  # there is one
+    scope["spoken"][:2] = scope["played"][1] = -scope["played"][0]  # as far apart as can be
+    scope["spoken"][0] = scope["played"][0]
+    walk(scope["batch_panel"], size=[2])
+    scope["batch"].temperature = 0.01
+    assert "loss 0.000 of 0.69" in scope["batch_panel"].alt_text
 
 
 # -- sections 4 and 7: held-out pictures, and whose scans they are made of

@@ -1,5 +1,6 @@
 """Lesson 05's gradients, its network, training step and measurements; its stored runs can be measured again."""
 
+import builtins
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ import results
 import torch
 import torch.nn.functional as F
 from lessons import lesson
+from scenes import walk
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -39,6 +41,33 @@ def defined(*functions, **more):
     for function in functions:
         exec(LESSON.source(function), scope)
     return [scope[function] for function in functions]
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """shown(*cells): what these cells of the lesson define, with models of a few steps."""
+    monkeypatch.setenv("XLIB_BUDGET", "smoke")
+    monkeypatch.setattr(builtins, "display", lambda panel: None, raising=False)  # a notebook has it
+    return lambda *cells: results.from_lesson("05_dann", ("set-up", "first-look-model", *cells))
+
+
+def test_the_first_panel_can_be_read_everywhere(shown):
+    scope = shown("first-look-panel")
+    walk(scope["turned_panel"], degrees=[0, 45, 90])
+    turned, view = scope["first_turned"], scope["turned_panel"]
+    turned.degrees = 90
+    asked = "Turned by 90 degrees, {:.2f} of the triangles are read rightly"
+    share = scope["neighbours"].score(*scope["turned_moons"](90, seed=1))
+    assert view.alt_text.startswith(asked.format(share))
+    assert share < 0.7
+
+
+def test_the_panel_of_the_coefficients_can_be_read_everywhere(shown):
+    scope = shown("moons-picture", "train", "measure", "play-panel", "play-show")
+    walk(scope["reversal_panel"], coefficient=scope["COEFFS"])
+    for coefficient, row in scope["scores"].items():
+        scope["reversal"].coefficient = coefficient
+        assert f"target accuracy {row['target']:.2f}" in scope["reversal_panel"].alt_text
 
 
 def test_only_the_reversal_turns_the_features_round_and_leaves_the_head():

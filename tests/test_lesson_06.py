@@ -2,12 +2,14 @@
 
 import copy
 import functools
+import json
 from types import SimpleNamespace
 
 import pytest
 import results
 import torch
 import torch.nn.functional as F
+from scenes import walk
 from test_numbers import halves, scans_by_digit
 
 from xlib import dann, encoders, mmd
@@ -609,3 +611,37 @@ def test_a_stored_run_can_be_measured_again(file, run, measure):
         if score.startswith(("source", "target")):
             allowed = 0.3 if "A-distance" in score else 0.03 if score.startswith("source") else 0.1
             assert again[score] == pytest.approx(value, abs=allowed), score
+
+
+# --- panels ---------------------------------------------------------------------------------------
+
+
+def test_the_panel_of_a_number_on_a_photograph_can_be_read_everywhere():
+    scope = results.from_lesson("06_combined", ("set-up", "first-look-panel"))
+    walk(scope["first_panel"])
+    assert "0% of the picture are strokes" in words_at(scope, 0.0)
+    assert " 0% of the picture are strokes" not in words_at(scope, 1.0)
+
+
+def words_at(scope, strength):
+    scope["first_mixed"].strength = strength
+    return scope["first_panel"].alt_text
+
+
+def test_the_map_can_be_read_everywhere_with_and_without_retrained_cells(monkeypatch):
+    monkeypatch.setattr("builtins.display", lambda shown: None, raising=False)  # IPython's
+    scope = results.from_lesson("06_combined", ("set-up", "data-picture", "map-panel", "map-draw", "map-retrain"))
+    scope |= {"STRENGTH": 0.6, "model": None, "own": {"DANN 0.3": {"target seen": 0.31}}}
+    exec(cell_of("map-panel-run"), scope)
+    walk(scope["map_panel"], strength=scope["STRENGTHS"])
+    scope["retrained"].update(dict.fromkeys(scope["cells"], 0.99))
+    scope["chosen_cell"].strength, scope["chosen_cell"].method = 0.2, "MMD 20"
+    walk(scope["map_panel"], strength=scope["STRENGTHS"])
+    (stored, yours) = (mark for mark in scope["map_panel"].scene["axes"][1]["marks"] if mark["mark"] == "points")
+    assert (stored["label"], yours["label"]) == ("stored", "yours")
+    assert (yours["x"], yours["y"]) == ([1], [0.99])
+
+
+def cell_of(name):
+    cells = json.loads(report.lesson_file("06_combined.ipynb").read_text("utf-8"))["cells"]
+    return next("".join(cell["source"]) for cell in cells if cell["id"] == name)

@@ -15,6 +15,7 @@ import results
 import torch
 import torchvision
 from lessons import FENCE
+from scenes import walk
 
 from xlib.course import report, training
 from xlib.scale import info_nce_distributed
@@ -167,3 +168,26 @@ def test_a_resnet_50_keeps_140_mb_of_a_picture_as_the_lesson_says():
     cells = json.loads((SCRIPT.parent / "07_scaling.ipynb").read_text("utf-8"))["cells"]
     assert sum(kept) / 8 / 1e6 == pytest.approx(140, rel=0.1)
     assert "140 MB" in next("".join(cell["source"]) for cell in cells if cell["id"] == "play")
+
+
+# --- panels ---------------------------------------------------------------------------------------
+
+
+def test_the_panel_of_pieces_can_be_read_everywhere():
+    scope = results.from_lesson("07_scaling", ("set-up", "first-look-model", "first-look-panel"))
+    walk(scope["first_panel"], done=[1, 37, 100])
+    scope["first_pieces"].tile, scope["first_pieces"].done = 6, 75
+    words = "Piece 3 of 4: 36 of 144 numbers are in memory at a time, and 6 of 12 row sums are ready."
+    assert scope["first_panel"].alt_text == words
+
+
+def test_the_panel_of_a_step_can_be_read_everywhere(monkeypatch):
+    monkeypatch.setattr("builtins.display", lambda panel: None, raising=False)  # IPython's
+    scope = results.from_lesson(
+        "07_scaling", ("set-up", "machine", "play-counts", "play-words", "play-panel", "play-show")
+    )
+    walk(scope["plan_panel"])
+    plan = scope["plan"]
+    plan.batch, plan.way, plan.chunk = 65_536, "tiles", "256"  # what the text asks for
+    assert sum(scope["bytes_of"](plan).values()) < 2e9
+    assert "Fits: Binder, laptop, H100." in scope["plan_panel"].alt_text

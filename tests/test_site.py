@@ -125,6 +125,12 @@ def test_what_is_printed_is_text_and_progress_and_warnings_are_left_out(first):
     assert "%|" not in first.main.get_text()
 
 
+def test_the_lessons_own_picture_is_in_the_page(first):
+    picture = first.find("img", alt="Arrows in a panel.")
+    there = (build_site.ROOT / "notebooks" / "pictures" / "01_shared_space.webp").read_bytes()
+    assert base64.b64decode(picture["src"].removeprefix("data:image/webp;base64,")) == there
+
+
 def test_hidden_code_is_folded_and_other_code_is_not(first):
     (folded,) = first.select("details.code")
     assert "report.show" in folded.get_text()

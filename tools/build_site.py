@@ -8,6 +8,7 @@ lesson that fails stops it by name, and the site that was there before stays as 
 """
 
 import argparse
+import base64
 import html
 import os
 import re
@@ -65,6 +66,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 LIMITS = '<p class="still">Other projections, and all else that needs Python, work in the launched lesson.</p>'
 STILL = '<p class="still">This comes alive in the launched lesson.</p>'
 PICTURES = ("image/png", "image/jpeg")
+PICTURE = re.compile(r'src="(pictures/[^"]+\.webp)"')
 MATH_IN_HTML = re.compile(r"<(code|pre)\b.*?</\1>|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+?)\$", re.S)
 
 
@@ -120,7 +122,13 @@ def _markdown(cell, text):
     source = re.sub(
         rf"^(?:{re.escape(sync_links.TIME)}|{re.escape(sync_links.LAUNCH)}).*\n?", "", cell.source, flags=re.M
     )
-    return text.render(source)
+    return text.render(PICTURE.sub(_embedded, source))
+
+
+def _embedded(match):
+    """A lesson's own picture, in the page: nothing is loaded from beside it."""
+    picture = (ROOT / "notebooks" / match[1]).read_bytes()
+    return f'src="data:image/webp;base64,{base64.b64encode(picture).decode()}"'
 
 
 def _code(cell):

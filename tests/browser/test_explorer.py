@@ -410,6 +410,7 @@ def check_compare(view, option):
         view.page.mouse.wheel(0, -100)
     view.page.mouse.move(2, 2)
     view.until(lambda: view.pixels(MAGENTA, 1)[0] > 1.6 * count, "the zoom is shared")
+    view.set(query="magenta")  # drawn over what lies there too
     view.until(lambda: view.shows(MAGENTA, second, 1), "and so is its middle")
 
 
@@ -703,6 +704,7 @@ def slow(z):
     time.sleep(1.5)
     return dataclasses.replace(projections.pca(z), axes=["UMAP 1", "UMAP 2"])
 projections.umap = slow
+{name}.model.layouts.pop("axis", None)
 {name}._drawn, {name}.maps = {{}}, {{"pca": {name}.maps["pca"]}}
 """
 REMEMBER = """

@@ -172,6 +172,23 @@ def test_the_first_arrow_reaches_an_item_of_a_collapsed_map(browser, tmp_path, k
     opened.context.close()
 
 
+RIM = """(canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let n = 0;
+  for (let i = 0; i < data.length; i += 4) n += data[i] < 215 && data[i + 1] > 100 && data[i + 2] < 130;
+  return n; // pixels of a darker yellow
+}"""
+
+
+def test_yellow_marks_have_a_rim_on_white(browser, tmp_path):
+    labels = [*"abcdef", *"g" * 64]  # the seventh colour is yellow
+    vectors = np.random.default_rng(0).normal(size=(70, 8))
+    explore(vectors, captions=[""] * 70, labels=labels).to_html(tmp_path / "yellow.html")
+    opened = Page(browser, tmp_path / "yellow.html", color_scheme="light")
+    assert opened.canvas.evaluate(RIM) > 500
+    opened.context.close()
+
+
 def test_nothing_is_wider_than_a_phone(browser, explorer, tmp_path):
     explorer.to_html(tmp_path / "explorer.html")
     phone = Page(browser, tmp_path / "explorer.html", is_mobile=True, device_scale_factor=2)
