@@ -116,7 +116,7 @@ def test_table_and_title_hold_links_and_times(small_course):
     assert readme.count("in the making") == len(sync_links.LESSONS) - 1
     assert "a calm machine" in readme
     title = source(small_course / "notebooks" / "03_clip.ipynb")
-    assert "**Time on a laptop CPU:** 61 s to run every cell once, with 0.9 GB of memory" in title
+    assert "**Time on a laptop CPU:** 61 s to run every cell once; memory: 0.9 GB" in title
     assert "After it you can ..." in title
     assert 'start(seed=0, minutes="61 s")' in title
 

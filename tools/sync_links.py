@@ -112,7 +112,9 @@ def set_line(text: str, label: str, line: str) -> str:
 def title_cell(text: str, name: str, root: Path) -> str:
     """A lesson's first cell with its measured time, and plain links: a badge would be an image from the network."""
     measured = read_times(root)["lessons"].get(name)
-    run = f"{duration(measured['seconds'])} to run every cell once, with {memory(measured)} of memory" if measured else "not measured yet"
+    run = "not measured yet"
+    if measured:
+        run = f"{duration(measured['seconds'])} to run every cell once; memory: {memory(measured)}"
     links = " · ".join(f"[{place}]({link})" for place, link in launch_links(name, root).items())
     return set_line(set_line(text, TIME, f"{TIME} {run}"), LAUNCH, f"{LAUNCH} {links}")
 
