@@ -1107,6 +1107,17 @@ def test_items_are_drawn_where_the_model_says(view):
     assert "Step 80 (5 of 5 snapshots)" in view.canvas.get_attribute("aria-label")
 
 
+def test_a_map_chosen_behind_the_table_has_its_size(view):
+    view.set(compare="steps")
+    until(lambda: view.maps.count() == 2, "two maps")
+    view.settle()
+    view.button("Table").click()
+    view.set(compare="")
+    until(lambda: view.maps.count() == 1, "one map")
+    view.button("Map").click()
+    until(lambda: view.shows(MAGENTA, view.point(0)), "it fills its place")
+
+
 def test_motion_is_reduced_on_request(view):
     frames = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
 

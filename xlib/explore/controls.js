@@ -1,5 +1,5 @@
-// What stands around the views. Above: title, tabs, search, and the bar of choices. On the map: the two texts of an axis, and
-// why a choice was refused. Below: play and the slider of the training steps. (What stands under the map, Move, Lasso,
+// What stands around the views. Above: title, tabs, search, and the bar of choices. On the map: the two texts of an
+// axis, and why a choice was refused. Below: play and the slider of the training steps. (What stands under the map, Move, Lasso,
 // Box and Save picture, is in maps.js; the tabs are in view.js.)
 
 const DWELL = 250; // ms that play rests on each snapshot

@@ -148,7 +148,8 @@ function createLegend(view) {
         const form = ofClass ? "square" : withPictures(code) ? OUTLINES[code] : MARKERS[code];
         outline(c, form, 11, 11);
         const colour = ofClass ? theme.colours[code + 1] : theme.ink;
-        Object.assign(c, { fillStyle: colour, strokeStyle: (ofClass && theme.rims[code + 1]) || colour, lineWidth: 1.5 });
+        const rim = (ofClass && theme.rims[code + 1]) || colour;
+        Object.assign(c, { fillStyle: colour, strokeStyle: rim, lineWidth: 1.5 });
         if (ofClass || !withPictures(code)) c.fill();
         c.stroke();
       },

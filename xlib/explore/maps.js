@@ -418,7 +418,8 @@ function createMaps(view, card) {
 
   async function save() {
     const named = [data.title || "embedding", data.steps.length > 1 ? view.stepName() : ""].join(" ").toLowerCase();
-    const name = short(named.replace(/(\d),(?=\d)/g, "$1").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, ""), 80).replace("…", "");
+    const plain = named.replace(/(\d),(?=\d)/g, "$1").replace(/[^\p{L}\p{N}]+/gu, "-"); // 1,371 is a number
+    const name = plain.replace(/^-+|-+$/g, "").slice(0, 80);
     const href = URL.createObjectURL(await picture().convertToBlob());
     h("a", { href, download: `${name}.png` }).click();
     setTimeout(() => URL.revokeObjectURL(href), 10_000);

@@ -50,7 +50,8 @@ function themeOf({ data, ui }) {
   const [ink, paper, accent] = [style.color, style.backgroundColor, style.getPropertyValue("--accent").trim()];
   const inks = colours.map((colour) => packed(rgb(colour)));
   // What hardly differs from the paper, yellow on white, gets a rim that does.
-  const light = (colour) => rgb(colour).reduce((sum, v, channel) => sum + [0.21, 0.72, 0.07][channel] * (v / 255) ** 2.2, 0.05);
+  const share = [0.21, 0.72, 0.07]; // of red, green and blue in how bright a colour is
+  const light = (colour) => rgb(colour).reduce((sum, v, c) => sum + share[c] * (v / 255) ** 2.2, 0.05);
   const weak = (colour) => Math.max(light(colour) / light(paper), light(paper) / light(colour)) < 2;
   const shaded = (colour) => `rgb(${rgb(colour).map((v) => (dark ? 255 - 0.65 * (255 - v) : 0.65 * v)).join()})`;
   const rims = colours.map((colour) => (weak(colour) ? shaded(colour) : ""));
@@ -215,7 +216,7 @@ function render({ model, el }) {
   function onTheme() {
     look.theme = themeOf(view);
     legend.fill();
-    curve.draw();
+    requestAnimationFrame(curve.draw); // when the page's own styles have come, too
     list.fill();
     redraw();
   }
@@ -260,7 +261,7 @@ function render({ model, el }) {
     maps.measure();
     curve.draw();
   });
-  resize.observe(ui.views);
+  for (const node of [ui.views, ui.stages]) resize.observe(node); // which is away while another tab is open
   const restyle = new MutationObserver(onTheme);
   const attributeFilter = ["data-jp-theme-light", "data-jp-theme-name", "class", "theme"];
   for (const node of [document.documentElement, document.body]) restyle.observe(node, { attributeFilter });
