@@ -284,6 +284,7 @@ def test_what_was_said_survives_a_second_run_and_a_page_without_a_kernel(browser
     assert seen(page, "the share is")
 
     notebook.command("docmanager:save")
+    page.on("dialog", lambda dialog: dialog.accept())  # an output that comes late is not saved, and JupyterLab asks
     page.reload()
     page.wait_for_function(READY, timeout=90_000)
     until(lambda: page.evaluate(SHUT_DOWN), "the kernel is shut down", seconds=60)
