@@ -39,8 +39,19 @@ def test_a_question_folds_what_its_cell_shows_until_it_is_answered(opened):
     assert "You answered 1 of 13 questions. Right choices: 1 of 1." in summary.text_content()
 
 
-def test_the_circle_is_what_moves_first(opened):
-    circle = Panel(opened, TOP)
+@pytest.fixture
+def circle(opened):
+    """The first panel, as it was at first."""
+    panel = Panel(opened, TOP)
+    opened.execute("circle.temperature, circle.steps = 0.5, 0")
+    opened.execute(
+        "circle.pictures, circle.captions = on_circle(80, 170, 300).tolist(), on_circle(20, 125, 235).tolist()"
+    )
+    until(lambda: panel.rings.nth(4).get_attribute("aria-label") == "caption 2 at (−0.57, 0.82)", "they stand anew")
+    return panel
+
+
+def test_the_circle_is_what_moves_first(opened, circle):
     opened.execute("circle.captions = [[0.0, 1.0], *circle.captions[1:]]")  # at the very top ↓ must not get stuck
     point = circle.rings.nth(3)
     until(lambda: point.get_attribute("aria-label") == "caption 1 at (0.00, 1.00)", "it is at the top")
@@ -56,13 +67,7 @@ def test_the_circle_is_what_moves_first(opened):
     assert [round(angle(x)) for x in opened.kernel("circle.pictures")] == [80, 170, 300]
 
 
-def test_play_leads_to_three_corners_where_each_point_can_be_taken(opened):
-    circle = Panel(opened, TOP)
-    opened.execute("circle.temperature, circle.steps = 0.5, 0")
-    opened.execute(
-        "circle.pictures, circle.captions = on_circle(80, 170, 300).tolist(), on_circle(20, 125, 235).tolist()"
-    )
-    until(lambda: circle.rings.nth(4).get_attribute("aria-label") == "caption 2 at (−0.57, 0.82)", "they stand anew")
+def test_play_leads_to_three_corners_where_each_point_can_be_taken(opened, circle):
     circle.button("play").click()
     until(lambda: opened.kernel("circle.steps") == 200, "the steps are played", seconds=30)
     until(lambda: circle.button("▶ play").count(), "it has come to its end")
