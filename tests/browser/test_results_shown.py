@@ -180,6 +180,7 @@ def test_small_and_grey_text_can_be_read_in_both_themes(asked, theme):
 
 
 def test_a_result_is_folded_until_the_slider_was_touched_and_confirmed(asked):
+    asked.run_all()  # or another test has touched it
     page, box = asked.page, question(asked.page, "Which share")
     sure, slider = box.get_by_role("button", name="That is my guess"), box.get_by_role("slider")
     assert not seen(page, "the share is")
@@ -285,7 +286,7 @@ def test_what_was_said_survives_a_second_run_and_a_page_without_a_kernel(browser
 
     notebook.command("docmanager:save")
     page.on("dialog", lambda dialog: dialog.accept())  # an output that comes late is not saved, and JupyterLab asks
-    page.reload()
+    page.goto(lab.url("again.ipynb"))  # and not reload, which would open the other tests' notebooks as well
     page.wait_for_function(READY, timeout=90_000)
     until(lambda: page.evaluate(SHUT_DOWN), "the kernel is shut down", seconds=60)
     assert question(page, "Which share").get_by_role("status").inner_text() == said
