@@ -179,9 +179,16 @@ def test_small_and_grey_text_can_be_read_in_both_themes(asked, theme):
 # -- predictions
 
 
-def test_a_result_is_folded_until_the_slider_was_touched_and_confirmed(asked):
-    asked.run_all()  # or another test has touched it
-    page, box = asked.page, question(asked.page, "Which share")
+@pytest.fixture
+def untouched(browser, lab):
+    """The same in a page of its own, in which nobody has moved a slider."""
+    notebook = Notebook(browser, lab, lab.add("untouched.ipynb", CELLS)).run_all()
+    yield notebook
+    notebook.close()
+
+
+def test_a_result_is_folded_until_the_slider_was_touched_and_confirmed(untouched):
+    page, box = untouched.page, question(untouched.page, "Which share")
     sure, slider = box.get_by_role("button", name="That is my guess"), box.get_by_role("slider")
     assert not seen(page, "the share is")
     assert "The result is folded" in box.inner_text()
@@ -197,8 +204,8 @@ def test_a_result_is_folded_until_the_slider_was_touched_and_confirmed(asked):
     assert page.locator(".xlib-truth").first.is_hidden()
 
 
-def test_a_click_in_the_middle_of_the_slider_is_an_answer(asked):
-    box = question(asked.page, "Which share")
+def test_a_click_in_the_middle_of_the_slider_is_an_answer(untouched):
+    box = question(untouched.page, "Which share")
     box.get_by_role("slider").click()
     assert box.locator("output").inner_text() == "0.50"
     assert box.get_by_role("button", name="That is my guess").is_enabled()
