@@ -89,3 +89,12 @@ def pytest_collection_modifyitems(items):
 def long_ones_first(items):
     """After the shuffle, the long ones to the front, so that no core is left alone with one at the end."""
     items.sort(key=lambda item: not (item.get_closest_marker("browser") or item.path.suffix == ".ipynb"))
+
+
+@pytest.fixture
+def smoke_cells(monkeypatch):
+    """smoke_cells(lesson, *cells): what these cells define after the set-up, with models of a few steps."""
+    import results  # imports xlib
+
+    monkeypatch.setenv("XLIB_BUDGET", "smoke")
+    return lambda name, *cells: results.from_lesson(name, ("set-up", *cells))

@@ -1,6 +1,7 @@
 """What lesson 02 defines is what xlib and open_clip compute; its circle behaves; its stored runs can be repeated."""
 
 import math
+from functools import partial
 
 import pytest
 import results
@@ -201,10 +202,9 @@ def test_what_the_folded_answers_say_of_the_circle(circle):
 
 
 @pytest.fixture
-def shown(monkeypatch):
-    """shown(*cells): what these cells of the lesson define, with a model of a few steps."""
-    monkeypatch.setenv("XLIB_BUDGET", "smoke")
-    return lambda *cells: results.from_lesson("02_infonce", ("set-up", *cells))
+def shown(smoke_cells):
+    """shown(*cells): what these cells of the lesson define."""
+    return partial(smoke_cells, "02_infonce")
 
 
 def test_the_circles_panel_can_be_read_everywhere(shown):

@@ -1,8 +1,8 @@
 """Lesson 03 measures what it says, on the scans that it says. Its section on pretrained models asks for a GPU or a
 wish: its cells run here, on tiny models."""
 
-import builtins
 import json
+from functools import partial
 
 import pytest
 import results
@@ -30,11 +30,9 @@ SECTION = ("pretrained-load", "pretrained-emoji", "pretrained-explorer", "captio
 
 
 @pytest.fixture
-def shown(monkeypatch):
-    """shown(*cells): what these cells of the lesson define, with a model that is not trained."""
-    monkeypatch.setenv("XLIB_BUDGET", "smoke")
-    monkeypatch.setattr(builtins, "display", lambda panel: None, raising=False)  # a notebook has it
-    return lambda *cells: results.from_lesson("03_clip", ("set-up", "first-look-model", *cells))
+def shown(smoke_cells):
+    """shown(*cells): what these cells of the lesson define."""
+    return partial(smoke_cells, "03_clip", "first-look-model")
 
 
 def test_the_first_panel_can_be_read_everywhere(shown):

@@ -1,7 +1,7 @@
 """Lesson 05's gradients, its network, training step and measurements; its stored runs can be measured again."""
 
-import builtins
 import math
+from functools import partial
 
 import numpy as np
 import ot
@@ -44,11 +44,9 @@ def defined(*functions, **more):
 
 
 @pytest.fixture
-def shown(monkeypatch):
-    """shown(*cells): what these cells of the lesson define, with models of a few steps."""
-    monkeypatch.setenv("XLIB_BUDGET", "smoke")
-    monkeypatch.setattr(builtins, "display", lambda panel: None, raising=False)  # a notebook has it
-    return lambda *cells: results.from_lesson("05_dann", ("set-up", "first-look-model", *cells))
+def shown(smoke_cells):
+    """shown(*cells): what these cells of the lesson define."""
+    return partial(smoke_cells, "05_dann", "first-look-model")
 
 
 def test_the_first_panel_can_be_read_everywhere(shown):

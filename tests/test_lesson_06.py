@@ -628,8 +628,7 @@ def words_at(scope, strength):
     return scope["first_panel"].alt_text
 
 
-def test_the_map_can_be_read_everywhere_with_and_without_retrained_cells(monkeypatch):
-    monkeypatch.setattr("builtins.display", lambda shown: None, raising=False)  # IPython's
+def test_the_map_can_be_read_everywhere_with_and_without_retrained_cells():
     scope = results.from_lesson("06_combined", ("set-up", "data-picture", "map-panel", "map-draw", "map-retrain"))
     scope |= {"STRENGTH": 0.6, "model": None, "own": {"DANN 0.3": {"target seen": 0.31}}}
     exec(cell_of("map-panel-run"), scope)

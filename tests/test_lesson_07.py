@@ -181,8 +181,7 @@ def test_the_panel_of_pieces_can_be_read_everywhere():
     assert scope["first_panel"].alt_text == words
 
 
-def test_the_panel_of_a_step_can_be_read_everywhere(monkeypatch):
-    monkeypatch.setattr("builtins.display", lambda panel: None, raising=False)  # IPython's
+def test_the_panel_of_a_step_can_be_read_everywhere():
     scope = results.from_lesson(
         "07_scaling", ("set-up", "machine", "play-counts", "play-words", "play-panel", "play-show")
     )

@@ -1,19 +1,18 @@
 """The arrows of lesson 01: the browser's formulas (arrows.js) against the lesson's own Python."""
 
-import json
 import math
 import random
 
 import pytest
 import traitlets
+from closed_forms import differences, program
 from lessons import lesson
 
 from xlib.explore import scene as scenes
-from xlib.explore.panel import HERE, panel
+from xlib.explore.panel import panel
 
 pytestmark = pytest.mark.browser
 
-SOURCES = "".join((HERE / f"{name}.js").read_text("utf-8") for name in ("common", "scene", "closed", "arrows"))
 STEP = """([values, some, first]) => {
   const settled = CLOSED.arrows.settle({ ...values, ...some }, Object.keys(some), {}, {});
   return { values: settled, ...CLOSED.arrows.draw(settled, first, {}) };
@@ -33,25 +32,9 @@ def arrows():
 @pytest.fixture
 def page(browser):
     page = browser.new_page()
-    page.add_script_tag(content=SOURCES)
+    page.add_script_tag(content=program("arrows"))
     yield page
     page.close()
-
-
-def near(found, wanted, where=""):
-    """AssertionError where two trees of lists, dictionaries and numbers differ by more than 1e-6."""
-    if isinstance(wanted, dict):
-        assert found.keys() == wanted.keys(), where
-        for name in wanted:
-            near(found[name], wanted[name], f"{where}.{name}")
-    elif isinstance(wanted, list):
-        assert len(found) == len(wanted), where
-        for i, pair in enumerate(zip(found, wanted, strict=True)):
-            near(*pair, f"{where}[{i}]")
-    elif isinstance(wanted, float):
-        assert found == pytest.approx(wanted, abs=1e-6), where
-    else:
-        assert found == wanted, where
 
 
 def states(n):
@@ -82,8 +65,7 @@ def test_arrows_js_is_the_lessons_python(page, arrows):
         words = draw(model, drawn)
         found = page.evaluate(STEP, [held, some, first])
         held = found["values"]
-        near(held, {"tips": model.tips, "normalise": model.normalise}, f"after {some}: values")
-        near(found["scene"], json.loads(json.dumps(drawn.data())), f"after {some}: scene")
-        assert found["alt"] == words
+        values = {"tips": model.tips, "normalise": model.normalise}
+        assert differences(found, {"values": values, "scene": drawn.data(), "alt": words}) == [], some
         seen.add((model.normalise, "no angle" in words, "2.00" in words))
     assert len(seen) >= 5  # long arrows, arrows without a direction, normalised and not

@@ -5,13 +5,12 @@ import random
 
 import pytest
 import results
+from closed_forms import differences, program
 
-from xlib.explore.panel import HERE
 from xlib.explore.scene import Scene
 
 pytestmark = pytest.mark.browser
 
-SOURCES = "".join((HERE / f"{name}.js").read_text("utf-8") for name in ("common", "scene", "closed", "circle"))
 BEGIN = """([values, scene]) => {
   Object.assign(window, { scene, memory: {} });
   window.values = CLOSED.circle.settle(values, [], memory);
@@ -31,7 +30,7 @@ def lesson():
 @pytest.fixture
 def page(browser):
     page = browser.new_page()
-    page.add_script_tag(content=f"{SOURCES}\nwindow.CLOSED = CLOSED;")
+    page.add_script_tag(content=f"{program('circle')}\nwindow.CLOSED = CLOSED;")
     yield page
     page.close()
 
@@ -41,21 +40,6 @@ def drawn(lesson, circle):
     scene = Scene()
     alt = lesson["draw_circle"](circle, scene)
     return {"values": {name: getattr(circle, name) for name in NAMES}, "scene": scene.data(), "alt": alt}
-
-
-def leaves(tree, where=""):
-    """{place: number or text} of lists and dictionaries within each other."""
-    if not isinstance(tree, list | dict):
-        return {where: tree}
-    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
-    return {k: v for key, part in pairs for k, v in leaves(part, f"{where}/{key}").items()}
-
-
-def same(found, wanted):
-    found, wanted = leaves(found), leaves(wanted)
-    assert found.keys() == wanted.keys()
-    other = [k for k, v in wanted.items() if found[k] != (v if isinstance(v, str) else pytest.approx(v, abs=1e-6))]
-    assert not other, {k: (found[k], wanted[k]) for k in other[:5]}
 
 
 def test_the_browser_moves_and_draws_as_python_does(page, lesson):
@@ -80,4 +64,4 @@ def test_the_browser_moves_and_draws_as_python_does(page, lesson):
         found = page.evaluate(CHANGE, some)
         for name, value in some.items():
             setattr(circle, name, value)
-        same(found, drawn(lesson, circle))
+        assert differences(found, drawn(lesson, circle)) == [], some

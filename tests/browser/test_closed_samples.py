@@ -1,17 +1,15 @@
 """The two samples of lesson 04: what samples.js computes in the browser is what the lesson's own cells compute."""
 
-import math
 import random
 
 import pytest
 import results
+from closed_forms import differences, program
 
-from xlib.explore.panel import HERE
 from xlib.explore.scene import Scene
 
 pytestmark = pytest.mark.browser
 
-SOURCES = "".join((HERE / f"{name}.js").read_text("utf-8") for name in ("common", "scene", "closed", "samples"))
 CHANGE = """([values, some, scene, constants]) => {
   const settled = CLOSED.samples.settle({ ...values, ...some }, Object.keys(some), {}, constants);
   return { values: settled, ...CLOSED.samples.draw(settled, scene, constants) };
@@ -27,23 +25,9 @@ def lesson():
 @pytest.fixture
 def page(browser):
     page = browser.new_page()
-    page.add_script_tag(content=SOURCES)
+    page.add_script_tag(content=program("samples"))
     yield page
     page.close()
-
-
-def differences(found, wanted, where=""):
-    """Where two trees of dictionaries, lists, words and numbers are not the same to 1e-6, one line each."""
-    if isinstance(wanted, dict):
-        assert found.keys() == wanted.keys(), where
-        return [line for key in wanted for line in differences(found[key], wanted[key], f"{where}.{key}")]
-    if isinstance(wanted, list):
-        assert len(found) == len(wanted), where
-        pairs = enumerate(zip(found, wanted, strict=True))
-        return [line for i, (a, b) in pairs for line in differences(a, b, f"{where}[{i}]")]
-    if isinstance(wanted, float):
-        return [] if math.isclose(found, wanted, abs_tol=1e-6) else [f"{where}: {found} in place of {wanted}"]
-    return [] if found == wanted else [f"{where}: {found!r} in place of {wanted!r}"]
 
 
 def changes(count):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from xlib.course import report
+from xlib.course import _table, report
 
 HERE = Path(__file__).parent
 STYLE, SCRIPT = (HERE.joinpath(f"predict.{kind}").read_text("utf-8") for kind in ("css", "js"))
@@ -140,4 +140,4 @@ def _written(value: float, decimals: int | None) -> str:
     """With so many decimals; three digits where nothing is said. Never -0."""
     if decimals is None:
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value + 0.0:.3g}"
-    return f"{round(value, decimals) + 0.0:.{decimals}f}"
+    return _table.digits(value, decimals)

@@ -213,8 +213,8 @@ def svg(data, *, width=720, dark=False) -> str:
 
 def _written(element):
     name, attributes, inside = element
-    plain = {key: f"{v:.2f}" if isinstance(v, float) else str(v) for key, v in attributes.items()}
-    found = "".join(f" {key}={quoteattr(value)}" for key, value in plain.items())
+    texts = {key: f"{v:.2f}" if isinstance(v, float) else str(v) for key, v in attributes.items()}
+    found = "".join(f" {key}={quoteattr(text)}" for key, text in texts.items())
     return f"<{name}{found}>{escape(inside) if isinstance(inside, str) else ''.join(map(_written, inside))}</{name}>"
 
 

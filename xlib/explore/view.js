@@ -24,7 +24,7 @@ const MARKUP = `
 
 /** The elements of the widget by name. */
 function build() {
-  const root = h("div", { class: "xlib-explorer xlib-alive" });
+  const root = h("div", { class: "xlib-explorer" });
   root.innerHTML = MARKUP;
   // On each by itself: Notebook 7 looks at what has the focus before it looks around it.
   for (const node of root.querySelectorAll("button, input, select, [tabindex]")) node.setAttribute(...OWN_KEYS);
