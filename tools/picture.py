@@ -17,11 +17,11 @@ sys.path.insert(0, str(ROOT / "tests" / "browser"))
 
 from harness import FLAGS, READY, Lab, Notebook, chromium, missing  # noqa: E402
 
-# Of each lesson: the cell up to which it is run, and what is done then. Its first widget is what is taken.
+# Of each lesson: the cell up to which it is run, and what is done then. The last widget so far is what is taken.
 LESSONS = {
     "00_start_here": ("train-live", "explorer.hover = icons.names['en'].index('cat face')"),
-    "01_shared_space": ("arrows-draw", "arrows.tips = [[1.5, 0.9], [0.4, 1.6]]"),
-    "02_infonce": ("circle-panel", "circle.steps = 20"),
+    "01_shared_space": ("umap-map", ""),
+    "02_infonce": ("circle-show", ""),
     "03_clip": ("first-look-panel", "first_four.likeness, first_four.temperature = 0.5, 0.1"),
     "04_mmd": ("drag-panel", ""),
     "05_dann": ("first-look-panel", "first_turned.degrees = 35"),
@@ -36,7 +36,7 @@ RUN = """(id) => {
 
 
 def taken(browser, lab, name: str) -> Image.Image:
-    """The first widget of a lesson, in twice the page's pixels."""
+    """The last widget that there is then, in twice the page's pixels."""
     options = {"viewport": {"width": 1560, "height": 1600}, "device_scale_factor": 2}  # tall enough for the explorer
     notebook = Notebook(browser, lab, f"{name}.ipynb", **options)
     last, code = LESSONS[name]
@@ -44,7 +44,7 @@ def taken(browser, lab, name: str) -> Image.Image:
     notebook.page.wait_for_function(READY, timeout=300_000)
     notebook.execute(code)
     notebook.page.wait_for_timeout(2000)
-    png = notebook.page.locator(".xlib-panel, .xlib-explorer").first.screenshot()
+    png = notebook.page.locator(".xlib-panel, .xlib-explorer").last.screenshot()
     notebook.close()
     return Image.open(io.BytesIO(png)).convert("RGB")
 

@@ -409,7 +409,10 @@ function createMaps(view, card) {
     let x = Infinity;
     for (const entry of view.legend()) {
       const wide = c.measureText(entry.name).width + 36;
-      if (x + wide > room) x = 0 * rows.push([]);
+      if (x + wide > room) {
+        rows.push([]);
+        x = 0;
+      }
       rows.at(-1).push({ ...entry, x });
       x += wide;
     }
