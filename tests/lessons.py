@@ -48,6 +48,10 @@ class Lesson:
         """The printed solution."""
         return self._run(function, self._solutions.get(function), "printed solution")
 
+    def printed(self, function: str) -> str:
+        """The printed solution, as text."""
+        return self._need(function, self._solutions.get(function), "printed solution")
+
     def stub(self, function: str) -> Callable:
         """What the learner starts from: the definition in the exercise's cell. Nothing else of the cell is run."""
         return self._run(function, self._find(function, of_exercise=True), "stub")

@@ -126,6 +126,98 @@ def test_notebook_does_not_show_the_message_twice():
     assert DisplayFormatter().format(checks.clip_loss(clip_loss)) == ({}, {})
 
 
+# -- when a mistake is named
+
+
+def doubled(x):
+    return 2 * x
+
+
+def tried(answer, *, mistakes, inputs=(2.0, 3.0, 5.0), **options):
+    """The message on an answer that should double its input."""
+    cases = [(f"at {x:g}", f"the double of {x:g}", torch.tensor(x)) for x in inputs]
+    return engine.check("double x", answer, doubled, cases, mistakes, **options).message
+
+
+def test_a_mistake_is_named_where_two_inputs_show_it():
+    assert tried(lambda x: x + 3, mistakes=[("Three more", lambda x: x + 3)]).endswith("got 5. Three more")
+
+
+def test_one_equal_number_is_no_diagnosis():
+    message = tried(lambda x: x * x, mistakes=[("Four", lambda x: torch.tensor(9.0))], inputs=(3.0, 5.0, 7.0))
+    assert message == "✗ at 3: expected 6, got 9. the double of 3 (input: x = 3)"
+
+
+def test_a_mistake_that_would_have_failed_before_is_none():
+    broken_at_once = [("Always ten more", lambda x: 2 * x + 10)]
+    message = tried(lambda x: 2 * x if x < 3 else 2 * x + 10, mistakes=broken_at_once)
+    assert message == "✗ at 3: expected 6, got 16. the double of 3 (input: x = 3)"
+
+
+def test_of_two_mistakes_the_one_that_explains_more_is_named():
+    early = ("Wrong below five", lambda x: x + 7 if x < 5 else doubled(x))
+    always = ("Seven more", lambda x: x + 7)
+    for mistakes in ([early, always], [always, early]):
+        assert tried(early[1], mistakes=mistakes).endswith(". Wrong below five")
+        assert tried(always[1], mistakes=mistakes, inputs=(2.0, 3.0, 6.0)).endswith(". Seven more")
+
+
+def test_a_plain_number_is_compared_with_the_mistakes_too():
+    mistakes = [("Three more", lambda x: x + 3)]
+    assert tried(lambda x: x.item() + 3, mistakes=mistakes, number=True).endswith("got 5. Three more")
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            lambda x: (2 * x, x),
+            "expected a scalar tensor, got tuple. Several things came back: make one tensor of them",
+        ),
+        (lambda x: 2 * x.item(), "expected a scalar tensor, got float. Leave out .item() and .numpy()"),
+        (
+            lambda x: 2 * x.double(),
+            "expected torch.float32, got torch.float64. The result shall have the input's dtype",
+        ),
+        (lambda x: 2 * x[None], "expected shape (), got (1,)"),
+    ],
+)
+def test_what_is_no_number_of_that_kind_is_told(answer, says):
+    assert says in tried(answer, mistakes=[])
+
+
+def test_a_transposed_table_is_told():
+    cases = [("a table", "a table", torch.arange(6.0).view(2, 3))]
+    message = engine.check("double x", lambda x: 2 * x.T, doubled, cases, []).message
+    assert message == "✗ a table: expected shape (2, 3), got (3, 2). Rows and columns are exchanged"
+
+
+def by_backward(x):
+    leaf = x.clone().requires_grad_()
+    with torch.enable_grad():
+        leaf.square().sum().backward()
+    return leaf.grad
+
+
+def by_grad_in_a_helper(x):
+    return by_backward(x)
+
+
+def by_func(x):
+    return torch.func.grad(lambda y: y.square().sum())(x)
+
+
+def by_jacobian(x):
+    return torch.autograd.functional.jacobian(lambda y: y.square().sum(), x)
+
+
+@pytest.mark.parametrize("answer", [by_backward, by_grad_in_a_helper, by_func, by_jacobian])
+def test_autograd_is_no_answer_where_a_formula_is_asked_for(answer):
+    assert tried(answer, mistakes=[]).startswith("✓")
+    assert "without autograd" in tried(answer, mistakes=[], by_hand=True)
+    assert tried(doubled, mistakes=[], by_hand=True).startswith("✓")
+
+
 # -- what the answer reads beside its arguments
 
 bias = torch.tensor(3.0)
@@ -254,8 +346,8 @@ def test_untouched_broken_version_counts_as_unsolved_and_gives_nothing_away(name
 
 LINES = {
     "along the batch": ("dim=0), F.normalize(zb, dim=0)", "dim=1), F.normalize(zb, dim=1)"),
-    "multiplied by tau": ("zb.T * tau", "zb.T / tau"),
     "exp(0) = 1": ("twins, 0.0)", "twins, -math.inf)"),
+    "Both questions": ("log_softmax(dim=1).T", "log_softmax(dim=0)"),
 }
 
 
@@ -286,7 +378,7 @@ def test_what_an_answer_leaves_in_w_grad_is_taken_off_again():
         return with_autograd_grad(encode, w, *given)
 
     assert check("cached_gradient", leaves_something).passed
-    assert sum(before is not None for _, before in seen) == 1
+    assert sum(before is not None for _, before in seen) == 2
     for w, before in seen:
         assert (w.grad is None) if before is None else torch.equal(w.grad, before)
 
@@ -370,7 +462,7 @@ def test_oracle_of_recall_agrees_with_an_average_over_all_orders():
 
 
 @pytest.mark.parametrize(
-    "exercise", ["cosines_without_gap", "kept_neighbours", "uniformity_gradient", "fixed_similarity"]
+    "exercise", ["without_bonus", "kept_neighbours", "uniformity_gradient", "fixed_similarity"]
 )
 def test_cases_hold_the_adversarial_inputs(exercise):
     _, cases, _ = parts(exercise)

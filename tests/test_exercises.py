@@ -1,7 +1,11 @@
 """Every exercise of every lesson: its check tells right from wrong, names the mistake, and never raises. The answers
 stand in answers/, and the mistakes that a check knows by name stand in the check."""
 
+import ast
+import builtins
+import itertools
 import pkgutil
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import torch
 from lessons import lesson, parts
 
 from xlib.course import checks
+from xlib.course.checks import engine
 
 LESSONS = {path.stem: lesson(path.stem) for path in sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))}
 EXERCISES = [(name, exercise) for name, one in LESSONS.items() for exercise in sorted(one.functions())]
@@ -73,6 +78,52 @@ def test_known_mistake_is_named(exercise, i):
         assert says.endswith("(and there is one more)")
     else:
         assert result.message.endswith(f". {says}")
+
+
+# What is said where no mistake is known, and when one may be named.
+
+
+def called(source):
+    """The functions and methods that a solution calls, but for Python's own."""
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    found = {call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "") for call in calls}
+    return {name for name in found if name.isidentifier()} - set(dir(builtins))
+
+
+@pytest.mark.parametrize(("name", "exercise"), EXERCISES)
+def test_the_fallback_says_what_was_compared_and_never_how_to_get_it(name, exercise):
+    secrets = called(LESSONS[name].printed(exercise))
+    assert secrets or exercise in ("largest_batch", "gap_closed", "expected_biased", "own_gradient")
+    for title, hint, *_ in parts(exercise)[1]:
+        plain = re.sub(r"exp\([−-]?\d+\)", "", hint)  # what a number does in float32 is no recipe
+        assert not re.search("[=·@Σ]", plain), (title, hint)
+        assert not secrets.intersection(re.findall(r"\w+", plain)), (title, hint)
+
+
+@pytest.mark.parametrize(("exercise", "i"), MISTAKES)
+def test_a_known_mistake_shows_on_two_inputs(exercise, i):
+    right, cases, mistakes = parts(exercise)
+    differs = [
+        not engine._close(engine._outcome(mistakes[i][1], args), engine._outcome(right, args))
+        for _, _, *args in cases
+    ]
+    assert sum(differs) >= 2, mistakes[i][0]
+
+
+@pytest.mark.parametrize(("name", "exercise"), EXERCISES)
+def test_two_mistakes_that_are_named_differently_differ_on_an_input(name, exercise):
+    _, cases, mistakes = parts(exercise)
+    made = [(says, [engine._outcome(mistake, args) for _, _, *args in cases]) for says, mistake in mistakes]
+    for (one, ours), (other, theirs) in itertools.combinations(made, 2):
+        assert one == other or not all(map(engine._close, ours, theirs)), (one, other)
+
+
+@pytest.mark.parametrize(("name", "exercise"), EXERCISES)
+def test_ten_wrong_answers_of_learners_are_tried_and_most_are_told_what_is_wrong(name, exercise):
+    answers = [(answer, says) for tried, answer, _, says in WRONG if tried == exercise]
+    hints = [hint for _, hint, *_ in parts(exercise)[1]]
+    assert len(answers) >= 10
+    assert sum(not any(says in hint for hint in hints) for _, says in answers) >= 6
 
 
 @pytest.mark.parametrize(("exercise", "answer"), RIGHT, ids=names(RIGHT))

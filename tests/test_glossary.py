@@ -35,14 +35,35 @@ def test_lesson_00_shows_the_file():
     assert TEXT.strip() in cell("glossary")
 
 
+def prose(number, *left_out):
+    """Cell ids and texts of a lesson's prose, in order: what it says itself, without code, links and what others
+    wrote. Title and headings are left out, for they name what is to come."""
+    path = next((ROOT / "notebooks").glob(f"{number}_*.ipynb"))
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown" and cell.id not in ("title", "glossary", *left_out):
+            text = re.sub(r"```.*?```|^#+ [^\n]*", "", cell.source.split("**Further reading**")[0], flags=re.S | re.M)
+            yield cell.id, " ".join(re.sub(r"`[^`]*`|\]\([^)]*\)|</?\w[^>]*>", "", text).split())
+
+
+def pattern(word):
+    """The word, or its plural; as it is written, where it has capitals."""
+    ending = r"\d" if word == "R@k" else r"(?:e?s)?(?![\w-])"
+    stem = re.escape(word.removesuffix("k") if word == "R@k" else word).replace(r"\ ", "[ -]")
+    return re.compile(rf"(?<![\w-]){stem}{ending}", re.I if word == word.lower() else 0)
+
+
 @pytest.mark.parametrize(("word", "number"), [(word, number) for word, number, _ in ENTRIES])
-def test_a_word_stands_in_the_lesson_that_explains_it(word, number):
-    path = next((ROOT / "notebooks").glob(f"{number}_*.ipynb"), None)
-    if path is None:
-        pytest.skip(f"lesson {number} is not written yet")
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.id != "glossary"]
-    text = " ".join("\n".join(cell.source for cell in cells).lower().replace("*", "").split())
-    assert {"R@k": "r@"}.get(word, word.lower()) in text
+def test_a_word_is_not_used_before_the_lesson_that_explains_it(word, number):
+    earlier = [f"{n:02}" for n in range(int(number))]
+    used = [(n, cell) for n in earlier for cell, text in prose(n, "map") if pattern(word).search(text)]
+    assert used == []
+
+
+@pytest.mark.parametrize(("word", "number"), [(word, number) for word, number, _ in ENTRIES])
+def test_a_word_is_bold_where_its_lesson_first_uses_it(word, number):
+    cell, text = next((cell, text) for cell, text in prose(number) if pattern(word).search(text))
+    bold = re.findall(r"\*\*(.+?)\*\*", text)
+    assert any(pattern(word).search(words) for words in bold), (cell, text)
 
 
 def test_the_map_links_the_lessons_that_are_written():

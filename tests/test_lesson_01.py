@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import traitlets
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lessons import lesson
+from lessons import lesson, parts
 from scenes import walk
 from scipy.linalg import orthogonal_procrustes
 from sklearn.cross_decomposition import CCA
@@ -112,6 +112,26 @@ def test_closing_a_gap_closes_it_and_winners_leave_out_the_item_itself():
 
     similarity = torch.tensor([[9.0, 1, 2], [1, 9, 3], [0, 5, 9]])
     assert shown("winners")(similarity).tolist() == [0, 1, 2]
+
+
+@few
+@given(seeds)
+def test_the_solution_of_exercise_1_does_not_see_a_vector_that_is_added_to_all_queries(seed):
+    queries, candidates, vector = normal(seed, 6, 4), normal(seed + 1, 5, 4), normal(seed + 2, 1, 4)
+    for found in (LESSON.solution("without_bonus"), parts("without_bonus")[0]):
+        assert_close(found(queries, candidates), found(queries + 9 * vector, candidates))
+        plain, mended = queries @ candidates.T, found(queries, candidates)
+        assert_close((plain - mended).std(dim=0), torch.zeros(5, dtype=torch.float64), atol=1e-9, rtol=0)
+
+
+def test_a_random_encoder_without_biases_and_relu_is_a_matrix():
+    x = normal(0, 5, 7).float()
+    torch.manual_seed(0)
+    encoder = shown("random_encoder")(7, bias=False, relu=False)
+    assert_close(encoder(x[:1] + 3 * x[1:2]), encoder(x[:1]) + 3 * encoder(x[1:2]))
+    for options in ({"bias": True, "relu": False}, {"bias": False, "relu": True}):
+        other = shown("random_encoder")(7, **options)
+        assert not torch.allclose(other(x[:1] - 3 * x[1:2]), other(x[:1]) - 3 * other(x[1:2]), atol=1e-3)
 
 
 def test_a_look_up_returns_the_name_of_an_identical_seen_picture():

@@ -101,21 +101,31 @@ def test_the_pairwise_loss_is_open_clips(name, shift):
 
 
 def test_the_printed_solutions_are_open_clips():
-    assert_same(LESSON.solution("siglip_loss"), lambda *given: SigLipLoss()(*given), leaves(bias=-10.0))
     za, zb, scale = leaves()
-    captions = torch.arange(17)
-    assert_same(
-        lambda *z: LESSON.solution("masked_loss")(*z, captions, 14.0), lambda *z: by_open_clip(*z, 14.0), [za, zb]
-    )
     mended = LESSON.solution("mended_loss")
-    assert_close(mended(3 * za, 5 * zb, captions, 1 / 14), by_open_clip(za, zb, 14.0))
+    assert_close(mended(3 * za, 5 * zb, torch.arange(17), 1 / 14), by_open_clip(za, zb, 14.0))
     (gradient,) = torch.autograd.grad(by_open_clip(za, zb, scale), za)
     assert_close(LESSON.solution("gradient_za")(za, zb, scale), gradient)
 
 
+def test_the_blocks_of_the_solution_add_up_to_open_clips_loss():
+    block = LESSON.solution("siglip_block")
+
+    def in_blocks(za, zb, scale, bias):
+        cuts = [(0, 5), (5, 6), (6, 13), (13, 17)], [(0, 8), (8, 10), (10, 17)]
+        return sum(block(za[a:b], zb[c:d], a, c, len(za), scale, bias) for a, b in cuts[0] for c, d in cuts[1])
+
+    assert_same(in_blocks, lambda *given: SigLipLoss()(*given), leaves(bias=-10.0))
+
+
+@pytest.mark.parametrize(("n", "loss"), [(2, 0.3), (64, 0.02), (256, 4.548), (1000, 1e-5)])
+def test_at_the_least_scale_the_floor_is_the_loss(n, loss):
+    assert contrastive.info_nce_floor(n, LESSON.solution("least_scale")(n, loss)) == pytest.approx(loss, rel=1e-4)
+
+
 def test_the_constructed_critic_is_the_log_density_ratio():
     """As the dot product that section 5 uses, up to what is the same for a whole row."""
-    scope = results.from_lesson("02_infonce", ("set-up", "bound-measure"))
+    scope = results.from_lesson("02_infonce", ("set-up", "bound-channels"))
     a, b, rho = scope["paired_channels"](400, 5.0, torch.Generator().manual_seed(3))
     a, b = a[:40].double(), b[:40].double()
     covariance = torch.tensor([[1, rho], [rho, 1]], dtype=torch.float64)
@@ -194,6 +204,11 @@ def test_what_the_folded_answers_say_of_the_circle(circle):
     assert pictures[1] > 0.2 > 0 > captions[0]  # apart, and caption 1 towards picture 1
     circle.pictures, circle.captions, circle.steps = at(80, 170, 300), at(125, 20, 235), 200
     assert corners(circle)
+    circle.temperature = 0.3
+    assert not corners(circle)
+    assert circle.pictures[0] == pytest.approx(circle.pictures[1], abs=0.01)
+    assert circle.loss == pytest.approx(2 / 3 * math.log(2), abs=0.01)  # 0.46
+    circle.temperature = 0.5
     circle.pictures, circle.captions, circle.steps = at(5, 0, 0), at(0, 0, 0), 200
     assert not corners(circle)
     assert circle.pictures[1] == pytest.approx(circle.pictures[2])
@@ -250,7 +265,7 @@ def test_a_click_on_a_row_of_the_table_chooses_its_picture(table):
 
 
 def test_the_panel_of_the_bound_can_be_read_everywhere(shown):
-    walk(shown("bound-measure", "bound-panel")["bound_panel"], size=[2**k for k in range(1, 12)])
+    walk(shown("bound-channels", "bound-measure", "bound-panel")["bound_panel"], size=[2**k for k in range(1, 12)])
 
 
 def test_a_stored_run_can_be_measured_again():
@@ -277,3 +292,23 @@ def test_what_the_prose_says_holds_in_every_stored_run():
         assert abs(good["of wrong pairs"]) < 0.05 < 0.99 < dead["of wrong pairs"] < dead["cosine of pairs"]
         assert good["1% noise"] > 0.84 > 0.08 > dead["1% noise"]
         assert endless["last loss"] < -1e6
+
+
+def test_more_steps_are_the_same_training():
+    settings = results.infonce_lesson()[1]
+    for name in results.INFONCE_LONGER:
+        assert settings[f"{name}, 300 steps"] == settings[name] | {"steps": 300}
+
+
+def test_turns_change_which_captions_are_popular_and_not_how_many_are_equal():
+    lesson, _ = results.infonce_lesson()
+    generator = torch.Generator().manual_seed(0)
+    often, by_turns = (
+        torch.stack([lesson[draw](generator) for _ in range(100)])
+        for draw in ("some_far_too_often", "popular_by_turns")
+    )
+    assert often.unique(return_counts=True)[1].max() > 0.18 * often.numel()
+    assert by_turns.unique(return_counts=True)[1].max() < 0.03 * by_turns.numel()
+    different = [sum(len(batch.unique()) for batch in batches) / 100 for batches in (often, by_turns)]
+    assert different[0] == pytest.approx(different[1], abs=1)
+    assert round(different[0]) == 29

@@ -145,10 +145,68 @@ def test_no_scan_of_a_test_picture_is_trained_on():
     assert len(both) == len(train) + len(test)
 
 
+def mean(runs, key):
+    return sum(run[key] for run in runs) / len(runs)
+
+
 def test_what_the_prose_says_of_five_runs_holds_in_the_stored_ones():
-    runs = report.stored("03_clip")["numbers"]
+    runs, controls = report.stored("03_clip")["numbers"], report.stored("03_controls")
     assert all(run["seen"] > 0.92 and run["unseen"] > 0.9 for run in runs)  # more than nine times in ten
-    assert all(run["seen"] > run["unseen"] for run in runs)  # a little less often
+    in_parts, whole = controls["captions in parts"], controls["a word a number"]
+    assert [{key: run[key] for key in ("seed", "seen", "unseen")} for run in in_parts] == runs  # the same trainings
+    assert round(mean(in_parts, "unseen"), 2) == round(mean(whole, "composed"), 2) == 0.93
+    assert round(mean(in_parts, "expected"), 2) == 0.94
+    labelled = controls["image encoder with digit labels"]
+    assert abs(mean(labelled, "seen") - mean(in_parts, "seen")) < 0.005  # as good on numbers that it knows
+    assert round(100 * (mean(labelled, "seen") - mean(labelled, "unseen"))) == 7
+    behind = {name: 100 * (mean(runs, "seen") - mean(controls[name], "seen")) for name in controls if "600" in name}
+    assert {name: round(points) for name, points in behind.items()} == {
+        "600 steps: fixed at 1": 7,
+        "600 steps: fixed at .01": 4,
+    }
+    on_trained = controls["emoji, trained names"]
+    assert round(100 * (mean(on_trained, "clip") - mean(on_trained, "cca"))) == 7
+
+
+# -- the controls: trainings in which one thing is changed
+
+
+def test_one_word_a_number_takes_the_parts_out_of_the_captions_and_nothing_else():
+    tokens = results.one_word_a_number()
+    assert tokens.shape[:2] == (90, 6)
+    plain, chinese = tokens[:, 0], tokens[:, 4]  # "{}", and "数字{}" of two characters before the number
+    assert (plain != 0).sum(dim=1).tolist() == [1] * 90
+    assert len(plain[:, 0].unique()) == len(chinese[:, 2].unique()) == 90
+    assert (chinese != 0).sum(dim=1).tolist() == [3] * 90
+    frame = tokens[:, 1][:, :2]  # "the number {}"
+    assert (frame == frame[0]).all()
+    assert 1 not in tokens  # no unknown word
+
+
+def test_vectors_that_are_sums_of_a_ten_and_a_unit_are_put_together_again():
+    every = torch.arange(10, 100)
+    ten, unit = torch.randn(2, 10, 64, generator=torch.Generator().manual_seed(0))
+    captions = ten[every // 10] + unit[every % 10]
+    unseen = torch.tensor(numbers.UNSEEN) - 10
+    damaged = captions.clone()
+    damaged[unseen] = 7.0
+    together = results.composed(damaged)
+    torch.testing.assert_close(together[unseen], torch.nn.functional.normalize(captions[unseen], dim=1))
+    others = torch.ones(90, dtype=torch.bool)
+    others[unseen] = False
+    assert torch.equal(together[others], captions[others])
+
+
+def test_the_controls_read_the_pictures_of_the_lesson():
+    again, control = results.one_numbers_run(0, steps=5), results.one_long_run(0, steps=5)
+    assert {name: control[name] for name in again} == again
+
+
+@pytest.mark.long
+def test_a_stored_control_of_lesson_03_can_be_measured_again():
+    stored = report.stored("03_controls")["a word a number"][3]
+    for what, value in results.one_words_run(3, whole=True).items():
+        assert value == pytest.approx(stored[what], abs=0.03), what  # other processors round differently
 
 
 # -- section 12: pretrained models

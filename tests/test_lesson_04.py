@@ -10,7 +10,7 @@ import results
 import torch
 import torch.nn.functional as F
 import traitlets
-from lessons import MAGIC, NOTEBOOKS, lesson
+from lessons import MAGIC, NOTEBOOKS, lesson, parts
 from scenes import check_scene, walk
 from scipy import integrate, stats
 from sklearn.metrics.pairwise import rbf_kernel
@@ -31,7 +31,7 @@ def shown():
     scope = {"torch": torch, "math": math, "stats": stats, "mmd": mmd, "report": report}
     names = "bell humps phi polynomial powers gaussian repeats tables averages four_estimates truth blobs splits"
     names += (
-        " p_values median_of_each rejected kernel loss_with_median coral_p_values popular_mmd kept_for_backward move"
+        " p_values median_of_each rejected kernel loss_with_median coral_p_values short_mmd kept_for_backward move"
     )
     for name in names.split():
         exec(found.source(name), scope)
@@ -146,21 +146,81 @@ def test_a_detached_median_leaves_the_value_and_changes_the_gradient(shown):
     assert ((free - held).norm(dim=1) > 1e-6).sum() <= 2
 
 
-def test_the_popular_version_is_off_by_a_constant_alone(shown):
+def test_the_short_version_is_off_by_a_constant_alone(shown):
     x, y = drawn(10, 4).requires_grad_(), drawn(10, 4, seed=1)
-    popular, right = shown["popular_mmd"](x, y, sigma=2.0), mmd.mmd2(x, y, bandwidths=2.0)
-    assert (popular - right).item() == pytest.approx(2 / 9, abs=1e-5)
-    torch.testing.assert_close(*(torch.autograd.grad(loss, x)[0] for loss in (popular, right)), atol=1e-5, rtol=1e-3)
-    unsquared = shown["popular_mmd"](x, y, sigma=2.0, squared=False)
+    short, right = shown["short_mmd"](x, y, sigma=2.0), mmd.mmd2(x, y, bandwidths=2.0)
+    assert (short - right).item() == pytest.approx(2 / 9, abs=1e-5)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, x)[0] for loss in (short, right)), atol=1e-5, rtol=1e-3)
+    unsquared = shown["short_mmd"](x, y, sigma=2.0, squared=False)
     assert torch.autograd.grad(unsquared, x)[0].isnan().all()
 
 
 def test_what_is_kept_for_backward_grows_with_the_big_tensor(shown):
     x, y = drawn(16, 100).requires_grad_(), drawn(16, 100, seed=1)
-    megabytes, _, gradient = shown["kept_for_backward"](lambda a, b: shown["popular_mmd"](a, b, sigma=9.0), x, y)
+    megabytes, _, gradient = shown["kept_for_backward"](lambda a, b: shown["short_mmd"](a, b, sigma=9.0), x, y)
     assert gradient.shape == x.shape
     assert 32 * 32 * 100 * 4 / 1e6 < megabytes < 1.5 * 32 * 32 * 100 * 4 / 1e6
     assert shown["kept_for_backward"](lambda a, b: mmd.mmd2(a, b, bandwidths=9.0), x, y)[0] < megabytes / 5
+
+
+# -- exercises
+
+
+@pytest.mark.parametrize("below_zero", [False, True])
+def test_the_equal_splits_are_equal_but_for_rounding_and_no_other_is_near(below_zero):
+    right, cases, _ = parts("fixed_p_value")
+    title = "equal splits below 0" if below_zero else "equal splits"
+    kernel, n, orders = next(args for found, _, *args in cases if found == title)
+    assert kernel.dtype == torch.float32
+
+    def value(order, dtype):
+        k, m = kernel.to(dtype)[order][:, order], len(kernel) - n
+        within = (k[:n, :n].sum() - n) / (n * (n - 1)) + (k[n:, n:].sum() - m) / (m * (m - 1))
+        return (within - 2 * k[:n, n:].mean()).item()
+
+    given = torch.arange(len(kernel))
+    real = value(given, torch.float64)
+    assert (real < 0) == below_zero
+    apart = torch.tensor([value(order, torch.float64) - real for order in orders])
+    same = torch.tensor([set(order[:n].tolist()) == set(range(n)) for order in orders])
+    assert same.sum() == 20
+    assert apart[same].abs().max() < 1e-7
+    assert apart[~same].abs().min() > 1e-4  # so that any small room for rounding gives the same p
+    rounded = torch.tensor([value(order, torch.float32) for order in orders[same]])
+    assert (rounded < value(given, torch.float32)).any()
+    assert right(kernel, n, orders).item() == pytest.approx((1 + (apart > -1e-6).sum().item()) / 41)
+
+
+def test_far_from_the_origin_what_is_multiplied_out_is_lost_and_differences_are_not(shown):
+    right, cases, _ = parts("mmd_unbiased")
+    x, y, sigma = next(args for title, _, *args in cases if title == "far from the origin")
+    differences = lesson("04_mmd").solution("mmd_unbiased")(x, y, sigma)
+    torch.testing.assert_close(differences, right(x, y, sigma), atol=1e-5, rtol=0)
+    table, exact = (shown["gaussian"](a, b, sigma).mean() for a, b in ((x, y), (x.double(), y.double())))
+    assert abs(table - exact) > 0.001
+
+
+def test_push_and_pull_of_the_solution_are_those_that_the_lesson_shows(shown):
+    scope = {"torch": torch, "gaussian": shown["gaussian"], "report": report}
+    exec("".join(CELLS["forces"]), scope)
+    solution = lesson("04_mmd").solution("push_and_pull")
+    for width, (push, pull) in scope["forces"].items():
+        expected = solution(scope["x"].detach(), scope["y"], width)
+        torch.testing.assert_close(torch.stack([push, pull], dim=1), expected, atol=1e-30, rtol=1e-6)
+    assert "10⁻²⁴" in "".join(CELLS["forces-after"])
+    assert 1e-25 < scope["forces"][0.3][1].mean() < 1e-23
+
+
+def test_one_median_takes_the_gradient_of_two_points(shown):
+    z = drawn(16, 2)
+    held, free = (
+        torch.autograd.functional.jacobian(lambda z, d=d: shown["loss_with_median"](*z.split(8), detach=d), z)
+        for d in (True, False)
+    )
+    changed = ((free - held).norm(dim=1) > 1e-6).nonzero().flatten().tolist()
+    assert len(changed) == 2
+    between = torch.cdist(z, z)[changed[0], changed[1]].item()
+    assert between == pytest.approx(torch.pdist(z).median().item(), rel=1e-4)
 
 
 # -- the panels
@@ -220,6 +280,14 @@ def test_what_is_folded_below_the_panel_is_what_one_sees(samples):
         assert (p_value(samples) <= 0.05) == (2 <= tenths <= 11)
     model.y, model.sigma = start, 0.7
     assert p_value(samples) == 0.02
+
+
+def test_the_two_ways_below_the_first_panel_lead_there(samples):
+    text = "".join(CELLS["question"])
+    for way, words, p in (("twins", "makes $p$ 1:", 1.0), ("ring", "makes it .005,", 0.005)):
+        assert words in text
+        getattr(samples["two_samples"], way)(None)
+        assert p_value(samples) == p
 
 
 @pytest.mark.parametrize("ps", [[0.195] + [0.005] * 10, [0.5] * 11, [0.005] * 11])

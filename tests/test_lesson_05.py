@@ -9,7 +9,7 @@ import pytest
 import results
 import torch
 import torch.nn.functional as F
-from lessons import lesson
+from lessons import lesson, parts
 from scenes import walk
 from torch import nn
 from tqdm.auto import tqdm
@@ -61,7 +61,7 @@ def test_the_first_panel_can_be_read_everywhere(shown):
 
 
 def test_the_panel_of_the_coefficients_can_be_read_everywhere(shown):
-    scope = shown("moons-picture", "train", "measure", "play-panel", "play-show")
+    scope = shown("moons-picture", "train", "measure", "moons-run", "play-panel", "play-show")
     walk(scope["reversal_panel"], coefficient=scope["COEFFS"])
     for coefficient, row in scope["scores"].items():
         scope["reversal"].coefficient = coefficient
@@ -87,6 +87,25 @@ def test_moons_repeat_and_a_coefficient_of_0_is_the_source_alone():
     assert not torch.equal(weights("reversal", 1.0, "features"), weights("reversal", 1.0, "features", seed=1))
     assert torch.equal(weights("reversal", 0.0, "features"), weights("minus", 0.0, "features"))
     assert not torch.equal(weights("together", 1.0, "features"), weights("reversal", 0.0, "features"))
+
+
+@pytest.mark.parametrize("case", parts("feature_gradient")[1], ids=lambda case: case[0])
+def test_the_formula_of_exercise_1_is_what_autograd_finds(case):
+    _, _, features, weight, domain, coeff = case
+    leaf = features.clone().requires_grad_()
+    loss = F.binary_cross_entropy_with_logits(dann.grad_reverse(leaf, coeff) @ weight, domain.to(leaf.dtype))
+    (found,) = torch.autograd.grad(loss, leaf)
+    torch.testing.assert_close(parts("feature_gradient")[0](features, weight, domain, coeff), found)
+
+
+def test_exercise_3_says_what_its_two_bugs_cost():
+    broken, mended = LESSON.stub("fixed_domain_loss"), LESSON.solution("fixed_domain_loss")
+    sure = torch.tensor([[30.0, -30.0]])  # of the source
+    assert broken(sure, -sure).item() == pytest.approx(0.31, abs=0.005)
+    assert mended(sure, -sure).item() == pytest.approx(0, abs=1e-6)
+    assert broken(sure.expand(9, 2), sure).item() == pytest.approx(0.41, abs=0.005)
+    blind = [mended(guess.expand(9, 2), guess).item() for guess in (sure * x / 30 for x in range(-5, 6))]
+    assert min(blind) == pytest.approx(math.log(2), abs=1e-6)
 
 
 def seeded(seed=0):
@@ -585,6 +604,17 @@ def test_a_stored_run_can_be_measured_again(name):
     again = results.one_digits_run(0, strength=1.0, steps=results.OWN_STEPS, **results.OWN[name])
     assert again.keys() == stored.keys() - {"seed"}
     for score, allowed in (("source accuracy", 0.02), ("target accuracy", 0.08), ("classes met", 0.3)):
+        assert again[score] == pytest.approx(stored[score], abs=allowed), score
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["λ = 0.0", "nine of ten: λ = 1.0"])
+def test_a_stored_run_on_moons_can_be_measured_again(name):
+    data = "skewed" if "nine" in name else "draw_moons"
+    stored = report.stored("05_moons")[f"{name}, from seed 5"][2]
+    again = results.one_moons_run(2, data=data, first=5, **results.MOONS[name])
+    assert again.keys() == stored.keys() - {"seed"}
+    for score, allowed in (("source", 0.02), ("target", 0.1), ("A-distance", 0.3), ("last loss", 0.05)):
         assert again[score] == pytest.approx(stored[score], abs=allowed), score
 
 

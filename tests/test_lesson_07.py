@@ -13,10 +13,12 @@ import psutil
 import pytest
 import results
 import torch
+import torch.nn.functional as F
 import torchvision
-from lessons import FENCE
+from lessons import FENCE, parts
 from scenes import walk
 
+from xlib import contrastive
 from xlib.course import report, training
 from xlib.scale import info_nce_distributed
 
@@ -152,6 +154,33 @@ def test_the_lines_for_accelerate_train(monkeypatch):
     assert torch.isfinite(scope["loss"])
 
 
+def test_the_mean_of_all_shares_is_the_whole_loss_with_its_gradients():
+    right, cases, _ = parts("share_of_loss")
+    for _, _, all_a, all_b, sizes, _, scale in cases:
+        mean = sum(right(all_a, all_b, sizes, rank, scale) for rank in range(len(sizes))) / len(sizes)
+        whole = contrastive.info_nce(all_a, all_b, logit_scale=scale)
+        torch.testing.assert_close(mean, whole)
+        found, true = (torch.autograd.grad(loss, (all_a, all_b)) for loss in (mean, whole))
+        torch.testing.assert_close(found, true, atol=1e-5, rtol=1e-4)
+
+
+def test_an_index_that_looks_into_every_cell_finds_the_true_ten():
+    scope = results.from_lesson("07_scaling", ("set-up", "million-run"))
+    generator = torch.Generator().manual_seed(1)
+    directions = F.normalize(torch.randn(50, 32, generator=generator), dim=1)
+    gallery, queries = scope["made"](3000, directions, generator), scope["made"](20, directions, generator)
+    index = scope["index_of"](gallery, cells=40)
+    truth = scope["exact_ten"](queries, index[1])
+    torch.testing.assert_close((queries @ index[1].T).topk(10).indices, truth)
+    assert torch.equal(scope["index_ten"](queries, index, 40).sort(dim=1).values, truth.sort(dim=1).values)
+    assert sorted(map(tuple, index[1].tolist())) == sorted(map(tuple, gallery.tolist()))  # sorted, none lost
+    few = scope["index_ten"](queries, index, 1)
+    own = (queries @ index[0].T).argmax(dim=1)
+    for cell, rows in zip(own.tolist(), few.tolist(), strict=True):
+        start, end = index[2][cell]
+        assert all(row == -1 or start <= row < end for row in rows)
+
+
 def test_a_resnet_50_keeps_140_mb_of_a_picture_as_the_lesson_says():
     """What its layers save for the backward pass, counted on torch's meta device, less the weights among it."""
     with torch.device("meta"):
@@ -183,7 +212,7 @@ def test_the_panel_of_pieces_can_be_read_everywhere():
 
 def test_the_panel_of_a_step_can_be_read_everywhere():
     scope = results.from_lesson(
-        "07_scaling", ("set-up", "machine", "play-counts", "play-words", "play-panel", "play-show")
+        "07_scaling", ("set-up", "machine", "cost-run", "play-counts", "play-words", "play-panel", "play-show")
     )
     walk(scope["plan_panel"])
     plan = scope["plan"]

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xlib.course import _table, report, seeds
-from xlib.course.report import ClaimFailed, Gain, Interval, claim, interval
+from xlib.course.report import ClaimFailed, Gain, Interval, claim, claims, interval
 from xlib.course.seeds import run_seeds
 from xlib.retrieval import Recall
 
@@ -29,22 +29,29 @@ def _full_budget(monkeypatch):
 # -- claims
 
 
-@pytest.mark.parametrize(
-    ("value", "limits", "line"),
-    [
-        (0.987654, {"above": 0.9}, "✓ It works: 0.9877 (above 0.9)"),
-        (-3, {"below": 0}, "✓ It works: -3 (below 0)"),
-        (0.5, {"above": 0, "below": 1}, "✓ It works: 0.5 (above 0 and below 1)"),
-        (torch.tensor([[0.25]], requires_grad=True), {"below": 1}, "✓ It works: 0.25 (below 1)"),
-        (torch.tensor(3), {"above": 2}, "✓ It works: 3 (above 2)"),
-        (np.float32(0.25), {"above": 0.2}, "✓ It works: 0.25 (above 0.2)"),
-        (1e9, {"above": 0.2}, "✓ It works: 1e+09 (above 0.2)"),
-    ],
-)
-def test_a_claim_that_holds_is_printed(capsys, recwarn, value, limits, line):
+@pytest.fixture(autouse=True)
+def _nothing_claimed(monkeypatch):
+    monkeypatch.setattr(report, "CLAIMED", {})
+
+
+HOLDING = [
+    (0.987654, {"above": 0.9}, "✓ It works: 0.9877 (above 0.9)"),
+    (-3, {"below": 0}, "✓ It works: -3 (below 0)"),
+    (0.5, {"above": 0, "below": 1}, "✓ It works: 0.5 (above 0 and below 1)"),
+    (torch.tensor([[0.25]], requires_grad=True), {"below": 1}, "✓ It works: 0.25 (below 1)"),
+    (torch.tensor(3), {"above": 2}, "✓ It works: 3 (above 2)"),
+    (np.float32(0.25), {"above": 0.2}, "✓ It works: 0.25 (above 0.2)"),
+    (1e9, {"above": 1 / 300}, "✓ It works: 1e+09 (above 0.003333)"),
+]
+
+
+@pytest.mark.parametrize(("value", "limits", "line"), HOLDING)
+def test_a_claim_that_holds_is_shown(capsys, recwarn, value, limits, line):
     assert claim("It works", value, **limits) is None
+    assert capsys.readouterr().out == ""
+    claims()
     assert not recwarn.list
-    assert capsys.readouterr().out == line + "\n"
+    assert capsys.readouterr().out == f"1 of 1 sentences hold in this run\n{line}\n"
 
 
 FAILING = [
@@ -54,27 +61,56 @@ FAILING = [
     (-2.0, {"above": 0, "below": 1}, "✗ It works: -2 (above 0 and below 1)"),
     (0.9, {"above": 0.9}, "✗ It works: 0.9 (above 0.9)"),  # the interval is open
     (0.9, {"below": 0.9}, "✗ It works: 0.9 (below 0.9)"),
-    (math.nan, {"above": -1e9}, "✗ It works: nan (above -1000000000.0)"),
-    (torch.tensor(math.nan), {"below": 1e9}, "✗ It works: nan (below 1000000000.0)"),
+    (math.nan, {"above": -1e9}, "✗ It works: nan (above -1e+09)"),
+    (torch.tensor(math.nan), {"below": 1e9}, "✗ It works: nan (below 1e+09)"),
     (math.inf, {"above": 0}, "✗ It works: inf (above 0)"),
     (torch.tensor(0.5), {"above": 0.9}, "✗ It works: 0.5 (above 0.9)"),
 ]
 
 
 @pytest.mark.parametrize(("value", "limits", "line"), FAILING)
-def test_a_claim_that_does_not_hold_raises(capsys, value, limits, line):
+def test_a_claim_that_does_not_hold_is_shown_and_raises(capsys, value, limits, line):
+    claim("It holds", 1, above=0)
+    claim("It works", value, **limits)
     with pytest.raises(ClaimFailed) as failed:
-        claim("It works", value, **limits)
+        claims()
     assert str(failed.value) == line
     assert isinstance(failed.value, AssertionError)
-    assert capsys.readouterr().out == ""
+    shown = "1 of 2 sentences hold in this run\n✓ It holds: 1 (above 0)\n"
+    assert capsys.readouterr().out == f"{shown}{line}\n"
 
 
 @pytest.mark.parametrize(("value", "limits", "line"), FAILING)
-def test_with_a_smoke_budget_it_is_only_printed(capsys, monkeypatch, value, limits, line):
+def test_with_a_smoke_budget_it_is_only_shown(capsys, monkeypatch, value, limits, line):
     monkeypatch.setenv("XLIB_BUDGET", "smoke")
     claim("It works", value, **limits)
-    assert capsys.readouterr().out == line + "\n"
+    claims()
+    assert capsys.readouterr().out == f"0 of 1 sentences hold in this run\n{line}\n"
+
+
+def test_a_cell_that_is_run_again_claims_its_sentence_once(capsys):
+    claim("It works", 0.5, above=0.9)
+    claim("It works", 0.95, above=0.9)
+    claims()
+    claims()
+    assert capsys.readouterr().out.count("✓ It works: 0.95 (above 0.9)") == 2
+
+
+def test_claims_without_a_claim_say_what_to_run():
+    with pytest.raises(RuntimeError, match=r"^nothing was claimed in this session: run the cells above"):
+        claims()
+
+
+@pytest.mark.parametrize("value", [1, -1])
+def test_a_notebook_folds_claims_that_hold_and_opens_one_that_does_not(monkeypatch, value):
+    pages = []
+    monkeypatch.setenv("XLIB_BUDGET", "smoke")
+    monkeypatch.setattr(report, "output", lambda text, page: pages.append(page))
+    claim("0 < 1 & more", value, above=0)
+    claims()
+    opened, words = ("", "1 of 1") if value > 0 else (" open", "0 of 1")
+    assert f'<details class="xlib-claims"{opened}><summary>{words} sentences hold' in pages[0]
+    assert "0 &lt; 1 &amp; more" in pages[0]
 
 
 @pytest.mark.parametrize(
@@ -98,12 +134,8 @@ def test_what_is_no_claim_is_refused_under_any_budget(monkeypatch, budget, value
 @few
 @given(st.floats(-10, 10), st.floats(-10, 10), st.floats(0.1, 5))
 def test_a_claim_holds_exactly_inside_its_interval(value, low, width):
-    try:
-        claim("It works", value, above=low, below=low + width)
-        held = True
-    except ClaimFailed:
-        held = False
-    assert held == (low < value < low + width)
+    claim("It works", value, above=low, below=low + width)
+    assert report.CLAIMED["It works"].holds == (low < value < low + width)
 
 
 # -- intervals
@@ -505,3 +537,13 @@ def test_a_file_that_holds_no_runs_is_named_and_left_alone(tmp_path, text):
 def test_run_seeds_names_what_is_wrong(arguments, options, error, message):
     with pytest.raises(error, match=f"^{message}"):
         run_seeds(*arguments, **{"processes": 1, **options})
+
+
+@pytest.mark.parametrize(
+    ("rows", "opens"), [(8, "<style"), (9, '<details class="xlib-folded"><summary>All 9 rows</summary>')]
+)
+def test_a_long_table_is_folded_away(monkeypatch, rows, opens):
+    pages = []
+    monkeypatch.setattr(report, "output", lambda text, page: pages.append(page))
+    report.table([{"at": row} for row in range(rows)])
+    assert pages[0].startswith(opens)

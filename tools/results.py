@@ -22,6 +22,7 @@ import torch.nn.functional as F
 
 from xlib import encoders, space
 from xlib.course.seeds import run_seeds
+from xlib.course.training import fit_one_cycle
 from xlib.data import emoji, numbers, text
 from xlib.experiments import paper
 from xlib.experiments.digits import held_out_digits, measure_digits, train_digits
@@ -36,9 +37,12 @@ from xlib.experiments.emoji import (
 )
 from xlib.experiments.numbers import (
     GUESSES,
+    TEMPLATES,
+    TOKENS,
     VOCABULARY,
     adapt_numbers,
     held_out_numbers,
+    in_words,
     measure_numbers,
     named,
     numbers_batches,
@@ -66,6 +70,17 @@ INFONCE_CELLS = (
     "direction-settings",
 )
 INFONCE_SECTIONS = ("temperature", "duplicates", "pairwise", "negatives", "direction")
+INFONCE_LONGER = (  # trained for 300 steps as well: what looks worse after 80 may only be slower
+    "InfoNCE, τ learned",
+    "τ fixed at 1",
+    "τ fixed at 0.07",
+    "τ fixed at 0.01",
+    "duplicates, masked",
+    "SigLIP, bias from −10",
+    "SigLIP, bias from 0",
+    "picture asks",
+    "caption asks",
+)
 
 
 def from_lesson(name: str, cells: tuple[str, ...]) -> dict:
@@ -83,11 +98,12 @@ def from_lesson(name: str, cells: tuple[str, ...]) -> dict:
 def infonce_lesson() -> tuple[dict, dict]:
     """What lesson 02 defines, and all its settings by name. A training that several sections show has one name."""
     lesson = from_lesson("02_infonce", INFONCE_CELLS)
-    return lesson, {name: options for section in INFONCE_SECTIONS for name, options in lesson[section].items()}
+    settings = {name: options for section in INFONCE_SECTIONS for name, options in lesson[section].items()}
+    return lesson, settings | {f"{name}, 300 steps": settings[name] | {"steps": 300} for name in INFONCE_LONGER}
 
 
 def one_infonce_run(seed: int, name: str) -> dict[str, float]:
-    """Lesson 02: one training of 80 steps under the settings of this name, measured as the lesson measures."""
+    """Lesson 02: one training under the settings of this name, measured as the lesson measures."""
     lesson, settings = infonce_lesson()
     model, run = lesson["train"](**settings[name], seed=seed)
     scores = lesson["measure"](model) | lesson["disturbed"](model)
@@ -101,7 +117,7 @@ def infonce() -> tuple[dict, dict]:
         name: {option: getattr(value, "__name__", value) for option, value in options.items()}
         for name, options in settings.items()
     }
-    what = "the lesson's own train(**options), 80 steps; 90 numbers in held-out scans, ten pictures each"
+    what = "the lesson's own train(**options), 80 steps or as said; 90 numbers in held-out scans, ten pictures each"
     runs = {name: functools.partial(one_infonce_run, name=name) for name in settings}
     return runs, {"what": what, "options": options}
 
@@ -142,17 +158,16 @@ def emoji_inputs() -> tuple[emoji.Emoji, torch.Tensor, torch.Tensor]:
     )
 
 
-def one_emoji_run(seed: int) -> dict[str, float]:
-    """Lesson 03, section 10, on another split by concept: R@10 among 300 unseen names, mean of both styles."""
+def emoji_vectors(seed: int, runs: int) -> tuple[torch.Tensor, torch.Tensor, dict[str, tuple]]:
+    """Lesson 03, section 10, on another split by concept. Returns the trained and the other names, and by method the
+    vectors of all pictures (2, N, d) and of all names (N, d)."""
     icons, features, names = emoji_inputs()
     seen, unseen = emoji.split(icons, seed=seed)
-    runs = []
-    for run in range(3):
+    found = []
+    for run in range(runs):
         model, _ = train_emoji(features[:, seen], names[seen], seed=3 * seed + run)
         with torch.no_grad():
-            vectors = model["image"](features[:, unseen]), model["text"](names[unseen])
-        runs.append([F.normalize(part, dim=-1) for part in vectors])
-    side_by_side = [torch.cat(parts, dim=-1) for parts in zip(*runs, strict=True)]
+            found.append([F.normalize(part, dim=-1) for part in (model["image"](features), model["text"](names))])
     image_centre, text_centre = (
         encoders.Centre(features[:, seen].mean(dim=(0, 1))),
         encoders.Centre(names[seen].mean(dim=0)),
@@ -160,15 +175,146 @@ def one_emoji_run(seed: int) -> dict[str, float]:
     x, y = image_centre(features), text_centre(names)
     cca = space.cca(torch.cat([*x[:, seen]]), torch.cat([y[seen], y[seen]]), dim=100, regularisation=1.0)
     by_cca = (
-        torch.stack([cca.project_a(style[unseen]) * cca.correlations for style in x]),
-        cca.project_b(y[unseen]) * cca.correlations,
+        torch.stack([cca.project_a(style) * cca.correlations for style in x]),
+        cca.project_b(y) * cca.correlations,
     )
-    result = {}
-    for method, (pictures, texts) in {"clip": runs[0], "three clips": side_by_side, "cca": by_cca}.items():
-        texts = F.normalize(texts, dim=1)
-        recalls = [retrieval(F.normalize(style, dim=1), texts, k=(10,), resamples=1)[10] for style in pictures]
-        result[method] = round(sum(recall.value for recall in recalls) / len(recalls), 4)
+    side_by_side = [torch.cat(parts, dim=-1) for parts in zip(*found, strict=True)]
+    return seen, unseen, {"clip": found[0], "three clips": side_by_side, "cca": by_cca}
+
+
+def emoji_score(pictures: torch.Tensor, texts: torch.Tensor, rows: torch.Tensor, k: int) -> float:
+    """R@k of these pictures among their names, the mean over both styles."""
+    texts = F.normalize(texts[rows], dim=1)
+    recalls = [retrieval(F.normalize(style[rows], dim=1), texts, k=(k,), resamples=1)[k] for style in pictures]
+    return round(sum(recall.value for recall in recalls) / len(recalls), 4)
+
+
+def one_emoji_run(seed: int) -> dict[str, float]:
+    """Lesson 03, section 10: R@10 among 300 unseen names."""
+    _, unseen, methods = emoji_vectors(seed, runs=3)
+    return {method: emoji_score(*vectors, unseen, 10) for method, vectors in methods.items()}
+
+
+def one_emoji_trained_run(seed: int) -> dict[str, float]:
+    """Lesson 03, section 10: R@1 among the trained names, of one CLIP and of CCA."""
+    seen, _, methods = emoji_vectors(seed, runs=1)
+    return {method: emoji_score(*methods[method], seen, 1) for method in ("clip", "cca")}
+
+
+@torch.no_grad()
+def dealt(model: torch.nn.ModuleDict, captions: torch.Tensor) -> dict[str, tuple]:
+    """Lesson 03's held-out pictures, "seen" and "unseen": the pictures, what they show, and the most similar of
+    these 90 unit vectors."""
+    tables, result = numbers.load("test"), {}
+    for name, asked, each in (("seen", numbers.SEEN, 20), ("unseen", numbers.UNSEEN, 100)):
+        shown = torch.tensor(asked).repeat_interleave(each)
+        images, _ = tables.deal(shown, generator=torch.Generator().manual_seed(2))
+        za = F.normalize(model["image"](images), dim=1)
+        result[name] = images, shown, (za @ captions.T).argmax(dim=1) + 10
     return result
+
+
+def share(answers: torch.Tensor, shown: torch.Tensor) -> float:
+    return round((answers == shown).double().mean().item(), 4)
+
+
+def composed(captions: torch.Tensor) -> torch.Tensor:
+    """The vectors of UNSEEN's captions, put together of those of other captions: the sum of one vector a tens and one
+    a unit that comes closest to the trained captions from 20 on."""
+    tens, units = torch.arange(10, 100) // 10, torch.arange(10, 100) % 10
+    parts = torch.cat([F.one_hot(tens, 10), F.one_hot(units, 10)], dim=1).to(captions)  # (90, 20)
+    seen = torch.tensor([n - 10 for n in numbers.SEEN if n >= 20])
+    fitted = torch.linalg.lstsq(parts[seen], captions[seen], driver="gelsd").solution
+    together = captions.clone()
+    unseen = torch.tensor(numbers.UNSEEN) - 10
+    together[unseen] = F.normalize(parts[unseen] @ fitted, dim=1)
+    return together
+
+
+def one_word_a_number() -> torch.Tensor:
+    """TOKENS, but each number is a word of its own: "fortytwo"."""
+    words = {n: numbers.caption(n).replace("-", "") for n in numbers.NUMBERS}
+    chinese = [template for template in TEMPLATES if in_words(10, template) != template.format("ten")]
+    texts = [t.format(f"zh{n}" if t in chinese else words[n]) for n in numbers.NUMBERS for t in TEMPLATES]
+    return encoders.Vocabulary(texts)(texts).view(len(numbers.NUMBERS), len(TEMPLATES), -1)
+
+
+def one_words_run(seed: int, whole: bool) -> dict[str, float]:
+    """Lesson 03, section 4: whether the captions come in parts. "composed": the unseen captions' vectors are put
+    together of the others' instead of read. "expected": R@1 of unseen numbers, were each of their digits misread as
+    often as in seen numbers from 20 on."""
+    tokens = one_word_a_number() if whole else TOKENS
+    model, _ = train_numbers(seed=seed, tokens=tokens)
+    with torch.no_grad():
+        captions = F.normalize(model["text"](tokens[:, 0]), dim=1)
+    found = dealt(model, captions)
+    result = {name: share(answers, shown) for name, (_, shown, answers) in found.items()}
+    _, shown, answers = dealt(model, composed(captions))["unseen"]
+    result["composed"] = share(answers, shown)
+    if not whole:
+        _, shown, answers = found["seen"]
+        shown, answers = shown[shown >= 20], answers[shown >= 20]
+        places = [(n // 10, n % 10) for n in numbers.UNSEEN]
+        chances = [
+            (answers // 10 == shown // 10)[shown // 10 == tens].double().mean()
+            * (answers % 10 == shown % 10)[shown % 10 == unit].double().mean()
+            for tens, unit in places
+        ]
+        result["expected"] = round(torch.stack(chances).mean().item(), 4)
+    return result
+
+
+def one_told_run(seed: int) -> dict[str, float]:
+    """Lesson 03, section 4: the image encoder of `train_numbers`, its pictures and its steps, but with the labels of
+    both digits in place of captions."""
+    torch.manual_seed(seed)
+    model = torch.nn.ModuleDict({"image": encoders.ImageEncoder((16, 32), embed_dim=20)})
+    pictures, seen = numbers.load("train"), torch.tensor(numbers.SEEN)
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss(step: int) -> torch.Tensor:
+        chosen = seen[torch.randperm(78, generator=generator)]
+        images = encoders.random_affine(pictures.draw(chosen, generator=generator), generator=generator)
+        tens, units = model["image"](images).split(10, dim=1)
+        return F.cross_entropy(tens, chosen // 10) + F.cross_entropy(units, chosen % 10)
+
+    fit_one_cycle(model, loss, steps=600, rate=3e-3, decay=0.01, generator=generator)
+    result = {}
+    for name, (images, shown, _) in dealt(model, torch.zeros(90, 20)).items():
+        with torch.no_grad():
+            tens, units = model["image"](images).split(10, dim=1)
+        result[name] = share(10 * tens.argmax(dim=1) + units.argmax(dim=1), shown)
+    return result
+
+
+def one_long_run(seed: int, **options) -> dict[str, float]:
+    """Lesson 03, sections 8 and 9: R@1 and the mean loss of the last ten steps."""
+    model, run = train_numbers(seed=seed, **options)
+    with torch.no_grad():
+        captions = F.normalize(model["text"](VOCABULARY([numbers.caption(n) for n in numbers.NUMBERS])), dim=1)
+    result = {name: share(answers, shown) for name, (_, shown, answers) in dealt(model, captions).items()}
+    return result | {
+        "loss": round(sum(run.curve()[-10:]) / 10, 4),
+        "loss halfway": round(run.curve()[len(run.curve()) // 2], 4),
+    }
+
+
+# What lesson 03 would else only guess: the same trainings, but for one thing.
+CLIP_CONTROLS = {
+    "captions in parts": functools.partial(one_words_run, whole=False),
+    "a word a number": functools.partial(one_words_run, whole=True),
+    "image encoder with digit labels": one_told_run,
+    "emoji, trained names": one_emoji_trained_run,
+    "600 steps: fixed at 1": functools.partial(one_long_run, temperature=1.0),
+    "600 steps: fixed at .01": functools.partial(one_long_run, temperature=0.01),
+    "878 steps: batch of 8": functools.partial(one_long_run, steps=878, batch=8),  # as many pictures as 90 of 78
+}
+
+
+def clip_controls() -> tuple[dict, dict]:
+    return dict(CLIP_CONTROLS), {
+        "numbers": "train_numbers, 600 steps where nothing else is said; the pictures of 03_clip.json",
+    }
 
 
 def clip_numbers_and_emoji() -> tuple[dict, dict]:
@@ -490,6 +636,38 @@ def small_accumulated_cached() -> tuple[dict, dict]:
     return runs, {"what": what, "options": options}
 
 
+# Lesson 05: the cells that define its moons, their training and its scores, and the trainings that are measured.
+MOONS_CELLS = ("set-up", "first-look-model", "moons-picture", "train", "measure", "skewed")
+MOONS = {f"λ = {coeff}": {"variant": "reversal", "coeff": coeff} for coeff in (0.0, 0.1, 0.3, 1.0, 2.0)}
+MOONS |= {"together": {"variant": "together", "coeff": 1.0}}
+MOONS |= {f"nine of ten: λ = {coeff}": {"variant": "reversal", "coeff": coeff} for coeff in (0.0, 1.0)}
+MOONS_FROM = range(0, 25, len(SEEDS))  # they are quick: each is trained with five times as many seeds
+
+
+@functools.cache
+def moons_lesson() -> dict:
+    return from_lesson("05_dann", MOONS_CELLS)
+
+
+def one_moons_run(seed: int, *, data: str, first: int = 0, **options) -> dict[str, float]:
+    """Lesson 05: one training on the moons that `data` draws, measured on new ones as the lesson measures."""
+    lesson, seed = moons_lesson(), first + seed
+    model, losses = lesson["train_moons"](**options, seed=seed, data=lesson[data])
+    scores = lesson["measure"](model, seed, lesson[data]) | {"last loss": losses[-1]}
+    return {name: round(value, 4) for name, value in scores.items()}
+
+
+def moons() -> tuple[dict, dict]:
+    runs = {}
+    for name, options in MOONS.items():
+        data = "skewed" if "nine" in name else "draw_moons"
+        for first in MOONS_FROM:
+            run = functools.partial(one_moons_run, data=data, first=first, **options)
+            runs[f"{name}, from seed {first}"] = run
+    what = "the lesson's own train_moons(**options), 400 steps of SGD; nine of ten: of the target's points one class"
+    return runs, {"what": what, "options": MOONS}
+
+
 def paper_in_small() -> tuple[dict, dict]:
     """Lesson 05: what `make paper` prints on a CPU of the methods that the paper has numbers for."""
     runs = paper.measurements(paper.rows_of("cpu"), "cpu")
@@ -550,6 +728,8 @@ def from_scratch() -> tuple[dict, dict]:
 LESSONS = {
     "02_infonce": infonce,
     "03_clip": clip_numbers_and_emoji,
+    "03_controls": clip_controls,
+    "05_moons": moons,
     "05_dann": digits_at_full_strength,
     "05_dial": digits_along_the_dial,
     "05_own": digits_as_the_lesson_trains,

@@ -80,7 +80,7 @@ def mmd2(
 
         biased    mean over all i, j of k(x[i], x[j]) + k(y[i], y[j]) - 2 k(x[i], y[j]): the squared distance of the
                   mean embeddings. Above 0 even where the distributions are the same, for k(x[i], x[i]) = 1.
-        unbiased  the same without i = j inside x and inside y. Right on average, so negative about half of the time
+        unbiased  the same without i = j inside x and inside y. Right on average, so negative at times, most often
                   where the distributions are the same.
         linear    k(x, x') + k(y, y') - k(x, y') - k(x', y), averaged over disjoint pairs of successive rows (the
                   first 2 ⌊min(n, m) / 2⌋ of each). O(n d) time, unbiased, and much noisier.

@@ -51,13 +51,29 @@ def maximum_in_a_first_pass(a, b, tile):
     return top + sum((a @ part.T - top[:, None]).exp().sum(dim=1) for part in b.split(tile)).log()
 
 
-def with_split(gradients, sizes, rank):
-    return gradients.sum(dim=0).split(sizes)[rank]
+def with_cross_entropy(all_a, all_b, sizes, rank, scale):
+    first = sum(sizes[:rank])
+    own = slice(first, first + sizes[rank])
+    labels = torch.arange(first, first + sizes[rank])
+    to_b = F.cross_entropy(scale * all_a[own] @ all_b.T, labels, reduction="sum")
+    to_a = F.cross_entropy(scale * all_b[own] @ all_a.T, labels, reduction="sum")
+    return len(sizes) * (to_b + to_a) / (2 * len(all_a))
 
 
-def one_by_one(gradients, sizes, rank):
-    start = sum(sizes[:rank])
-    return sum(of_p[start : start + sizes[rank]] for of_p in gradients)
+def with_logsumexp(all_a, all_b, sizes, rank, scale):
+    total = 0 * (all_a.sum() + all_b.sum())
+    for row in range(sum(sizes[:rank]), sum(sizes[: rank + 1])):
+        pair = scale * all_a[row] @ all_b[row]
+        total = (
+            total + (scale * all_b @ all_a[row]).logsumexp(0) + (scale * all_a @ all_b[row]).logsumexp(0) - 2 * pair
+        )
+    return total * len(sizes) / len(all_a) / 2
+
+
+def of_the_whole_table(all_a, all_b, sizes, rank, scale):
+    table, labels = scale * all_a @ all_b.T, torch.arange(len(all_a))
+    each = F.cross_entropy(table, labels, reduction="none") + F.cross_entropy(table.T, labels, reduction="none")
+    return each.split(sizes)[rank].sum() * len(sizes) / (2 * len(all_a))
 
 
 def with_autograd_grad(encode, w, x, zb, scale, chunk, loss=contrastive.info_nce):
@@ -110,8 +126,9 @@ RIGHT = [
     ("row_log_sums", with_running_maximum),
     ("row_log_sums", all_tiles_last),
     ("row_log_sums", maximum_in_a_first_pass),
-    ("own_gradient", with_split),
-    ("own_gradient", one_by_one),
+    ("share_of_loss", with_cross_entropy),
+    ("share_of_loss", with_logsumexp),
+    ("share_of_loss", of_the_whole_table),
     ("cached_gradient", with_autograd_grad),
     ("cached_gradient", with_backward),
     ("cached_gradient", with_a_leaf_of_its_own),
@@ -173,6 +190,126 @@ def not_rounded(memory, d, tables):
 def in_float32(memory, d, tables):
     root = torch.sqrt(torch.tensor(float(d * d + tables * (memory // 4))))
     return int((root - d) / tables)
+
+
+def four_embeddings(memory, d, tables):
+    n = 0
+    while 4 * (tables * (n + 1) ** 2 + 4 * (n + 1) * d) <= memory:
+        n += 1
+    return n
+
+
+def embedding_of_one_pair(memory, d, tables):
+    n = 0
+    while 4 * (tables * (n + 1) ** 2 + 2 * d) <= memory:
+        n += 1
+    return n
+
+
+def plus_d(memory, d, tables):
+    return (math.isqrt(d * d + tables * (memory // 4)) + d) // tables
+
+
+def not_yet_divided(memory, d, tables):
+    return math.isqrt(d * d + tables * (memory // 4)) - d
+
+
+def kilobytes(memory, d, tables):
+    return in_whole_numbers(memory * 1024, d, tables)
+
+
+def bits(memory, d, tables):
+    return in_whole_numbers(memory // 8, d, tables)
+
+
+def doubles(memory, d, tables):
+    return (math.isqrt(d * d + tables * (memory // 8)) - d) // tables
+
+
+def doubled_until_full(memory, d, tables):
+    n = 1
+    while 4 * (tables * (2 * n) ** 2 + 4 * n * d) <= memory:
+        n *= 2
+    return n if 4 * (tables + 2 * d) <= memory else 0
+
+
+def embeddings_each_table(memory, d, tables):
+    n = 0
+    while 4 * tables * ((n + 1) ** 2 + 2 * (n + 1) * d) <= memory:
+        n += 1
+    return n
+
+
+def first_order(memory, d, tables):
+    return int(math.sqrt(memory / (4 * tables)) - d / tables)
+
+
+def neither(memory, d, tables):
+    return math.isqrt(memory // 4)
+
+
+def below_one_bound(a, b, tile):
+    bound = a.norm(dim=1).max() * b.norm(dim=1).max()
+    return sum((a @ part.T - bound).exp().sum(dim=1) for part in b.split(tile)).log() + bound
+
+
+def below_a_bound_each(a, b, tile):
+    bound = (a * a).sum(dim=1).sqrt() * (b * b).sum(dim=1).sqrt().max()
+    sums = torch.zeros_like(bound)
+    for start in range(0, len(b), tile):
+        sums += torch.exp(a @ b[start : start + tile].T - bound[:, None]).sum(dim=1)
+    return sums.log() + bound
+
+
+def largest_logit(a, b, tile):
+    return torch.stack([(a @ part.T).max(dim=1).values for part in b.split(tile)]).max(dim=0).values
+
+
+def without_log(a, b, tile):
+    return sum(torch.exp(a @ part.T).sum(dim=1) for part in b.split(tile))
+
+
+def log1p(a, b, tile):
+    return sum(torch.exp(a @ part.T).sum(dim=1) for part in b.split(tile)).log1p()
+
+
+def never_added_again(a, b, tile):
+    top = largest_logit(a, b, tile)
+    return sum((a @ part.T - top[:, None]).exp().sum(dim=1) for part in b.split(tile)).log()
+
+
+def mean_of_log_sums(a, b, tile):
+    parts = [torch.logsumexp(a @ part.T, dim=1) for part in b.split(tile)]
+    return sum(parts) / len(parts)
+
+
+def largest_log_sum(a, b, tile):
+    best = a.new_full((len(a),), -math.inf)
+    for part in b.split(tile):
+        best = torch.maximum(best, torch.logsumexp(a @ part.T, dim=1))
+    return best
+
+
+def kept_dimension(a, b, tile):
+    return with_logaddexp(a, b, tile)[:, None]
+
+
+def into_float32(a, b, tile):
+    return with_logaddexp(a.float(), b.float(), tile)
+
+
+def in_base_two(a, b, tile):
+    return with_logaddexp(a, b, tile) / math.log(2)
+
+
+def wrong_way_round(a, b, tile):
+    top, total = (a @ b[:tile].T).amax(dim=1), a.new_zeros(len(a))
+    for part in b.split(tile):
+        logits = a @ part.T
+        new = torch.maximum(top, logits.amax(dim=1))
+        total = total * torch.exp(new - top) + torch.exp(logits - new[:, None]).sum(dim=1)
+        top = new
+    return top + total.log()
 
 
 def no_maximum(a, b, tile):
@@ -240,34 +377,114 @@ def last_tile(a, b, tile):
     return sums
 
 
-def detached_gather(gradients, sizes, rank):
-    start = sum(sizes[:rank])
-    return gradients[rank, start : start + sizes[rank]]
+def share(all_a, all_b, sizes, rank, scale, first=None, label=None, by=None, both=True):
+    """Exercise 4 with something else at one place."""
+    at = sum(sizes[:rank]) if first is None else first
+    own = slice(at, at + sizes[rank])
+    labels = torch.arange(sizes[rank]) + (at if label is None else label)
+    total = F.cross_entropy(scale * all_a[own] @ all_b.T, labels, reduction="sum")
+    if both:
+        total = total + F.cross_entropy(scale * all_b[own] @ all_a.T, labels, reduction="sum")
+    return total * (len(sizes) / (2 * len(all_a)) if by is None else by)
 
 
-def mean_over_processes(gradients, sizes, rank):
-    return torch.stack(list(gradients)).mean(0).split(sizes)[rank]
+def detached_gather(all_a, all_b, sizes, rank, scale):
+    at = sum(sizes[:rank])
+    own_a, own_b = all_a[at : at + sizes[rank]], all_b[at : at + sizes[rank]]
+    labels = torch.arange(at, at + sizes[rank])
+    to_b = F.cross_entropy(scale * own_a @ all_b.detach().T, labels, reduction="sum")
+    return (
+        len(sizes)
+        * (to_b + F.cross_entropy(scale * own_b @ all_a.detach().T, labels, reduction="sum"))
+        / (2 * len(all_a))
+    )
 
 
-def over_n(gradients, sizes, rank):
-    return with_split(gradients, sizes, rank) / sum(sizes)
+def detached_in_the_usual_way(all_a, all_b, sizes, rank, scale):
+    def with_mine(z):
+        parts = list(z.detach().split(sizes))
+        parts[rank] = z.split(sizes)[rank]
+        return torch.cat(parts)
+
+    return share(with_mine(all_a), with_mine(all_b), sizes, rank, scale)
 
 
-def evenly(gradients, sizes, rank):
-    return gradients.sum(dim=0)[rank * sizes[rank] : (rank + 1) * sizes[rank]]
+def labels_from_zero(all_a, all_b, sizes, rank, scale):
+    return share(all_a, all_b, sizes, rank, scale, label=0)
 
 
-def by_share(gradients, sizes, rank):
-    start = rank * gradients.shape[1] // len(gradients)
-    return gradients.sum(dim=0)[start : start + sizes[rank]]
+def part_of_a_sum(all_a, all_b, sizes, rank, scale):
+    return share(all_a, all_b, sizes, rank, scale, by=1 / (2 * len(all_a)))
 
 
-def first_rows(gradients, sizes, rank):
-    return gradients.sum(dim=0)[: sizes[rank]]
+def mean_of_my_rows(all_a, all_b, sizes, rank, scale):
+    at = sum(sizes[:rank])
+    own, labels = slice(at, at + sizes[rank]), torch.arange(at, at + sizes[rank])
+    to_b, to_a = scale * all_a[own] @ all_b.T, scale * all_b[own] @ all_a.T
+    return (F.cross_entropy(to_b, labels) + F.cross_entropy(to_a, labels)) / 2
 
 
-def whole_table(gradients, sizes, rank):
-    return sum(gradients)
+def mean_of_my_rows_times_w(*given):
+    return len(given[2]) * mean_of_my_rows(*given)
+
+
+def neither_mean(all_a, all_b, sizes, rank, scale):
+    return share(all_a, all_b, sizes, rank, scale, by=len(sizes) / 2)
+
+
+def directions_added(all_a, all_b, sizes, rank, scale):
+    return share(all_a, all_b, sizes, rank, scale, by=len(sizes) / len(all_a))
+
+
+def one_direction(all_a, all_b, sizes, rank, scale):
+    return share(all_a, all_b, sizes, rank, scale, by=len(sizes) / len(all_a), both=False)
+
+
+def half_of_one_direction(all_a, all_b, sizes, rank, scale):
+    return share(all_a, all_b, sizes, rank, scale, both=False)
+
+
+def among_my_own(all_a, all_b, sizes, rank, scale):
+    own_a, own_b = all_a.split(sizes)[rank], all_b.split(sizes)[rank]
+    return contrastive.info_nce(own_a, own_b, logit_scale=scale) * sizes[rank] * len(sizes) / len(all_a)
+
+
+def all_of_it(all_a, all_b, sizes, rank, scale):
+    return contrastive.info_nce(all_a, all_b, logit_scale=scale)
+
+
+def share_evenly(all_a, all_b, sizes, rank, scale):
+    first = rank * sizes[rank]
+    labels = (torch.arange(sizes[rank]) + first).clamp(max=len(all_a) - 1)
+    own = slice(first, first + sizes[rank])
+    to_b = F.cross_entropy(scale * all_a[own] @ all_b.T, labels, reduction="sum")
+    return (
+        (to_b + F.cross_entropy(scale * all_b[own] @ all_a.T, labels, reduction="sum")) * len(sizes) / len(all_a) / 2
+    )
+
+
+def by_share(all_a, all_b, sizes, rank, scale):
+    return share(all_a, all_b, sizes, rank, scale, first=rank * len(all_a) // len(sizes))
+
+
+def without_scale(all_a, all_b, sizes, rank, scale):
+    return share(all_a, all_b, sizes, rank, 1.0)
+
+
+def by_temperature(all_a, all_b, sizes, rank, scale):
+    return share(all_a, all_b, sizes, rank, 1 / scale)
+
+
+def as_a_number(*given):
+    return with_cross_entropy(*given).item()
+
+
+def both_ways_apart(all_a, all_b, sizes, rank, scale):
+    return share(all_a, all_b, sizes, rank, scale, both=False), share(all_b, all_a, sizes, rank, scale, both=False)
+
+
+def in_a_new_tensor(*given):
+    return torch.tensor(float(with_cross_entropy(*given)))
 
 
 def accumulated(encode, w, x, zb, scale, chunk):
@@ -327,6 +544,98 @@ def on_top(encode, w, x, zb, scale, chunk):
     for rows, part in zip(x.split(chunk), za.grad.split(chunk), strict=True):
         encode(rows, w).backward(part)
     return w.grad
+
+
+def no_leaf(encode, w, x, zb, scale, chunk):
+    with torch.no_grad():
+        za = torch.cat([encode(rows, w) for rows in x.split(chunk)])
+    (by_vector,) = torch.autograd.grad(contrastive.info_nce(za, zb, logit_scale=scale), za)
+    return sum(
+        torch.autograd.grad(encode(rows, w), w, part)[0]
+        for rows, part in zip(x.split(chunk), by_vector.split(chunk), strict=True)
+    )
+
+
+def by_vectors_of(encode, w, x, zb, scale, chunk):
+    za = encode(x, w.detach()).requires_grad_()
+    return torch.autograd.grad(contrastive.info_nce(za, zb, logit_scale=scale), za)[0].split(chunk)
+
+
+def detached_w(encode, w, x, zb, scale, chunk):
+    parts = by_vectors_of(encode, w, x, zb, scale, chunk)
+    leaf = w.detach().clone().requires_grad_()
+    return sum(
+        torch.autograd.grad(encode(rows, leaf), w, part)[0] for rows, part in zip(x.split(chunk), parts, strict=True)
+    )
+
+
+def second_pass_without_graph(encode, w, x, zb, scale, chunk):
+    parts, total = by_vectors_of(encode, w, x, zb, scale, chunk), torch.zeros_like(w)
+    for rows, part in zip(x.split(chunk), parts, strict=True):
+        with torch.no_grad():
+            vectors = encode(rows, w)
+        total += torch.autograd.grad(vectors, w, part)[0]
+    return total
+
+
+def sum_of_vectors(encode, w, x, zb, scale, chunk):
+    return sum(torch.autograd.grad(encode(rows, w).sum(), w)[0] for rows in x.split(chunk))
+
+
+def same_part_for_all(encode, w, x, zb, scale, chunk):
+    first = by_vectors_of(encode, w, x, zb, scale, chunk)[0]
+    return sum(torch.autograd.grad(encode(rows, w), w, first[: len(rows)])[0] for rows in x.split(chunk))
+
+
+def first_chunk(encode, w, x, zb, scale, chunk):
+    part = by_vectors_of(encode, w, x, zb, scale, chunk)[0]
+    return torch.autograd.grad(encode(x[:chunk], w), w, part)[0]
+
+
+def divided_by_n(encode, w, x, zb, scale, chunk):
+    return with_autograd_grad(encode, w, x, zb, scale, chunk) / len(x)
+
+
+def summed_loss(encode, w, x, zb, scale, chunk):
+    def loss(za, zb, logit_scale):
+        table, labels = logit_scale * za @ zb.T, torch.arange(len(za))
+        return sum(F.cross_entropy(way, labels, reduction="sum") for way in (table, table.T)) / 2
+
+    return with_autograd_grad(encode, w, x, zb, scale, chunk, loss=loss)
+
+
+def directions_summed(encode, w, x, zb, scale, chunk):
+    return 2 * with_autograd_grad(encode, w, x, zb, scale, chunk)
+
+
+def columns_only(*given):
+    return with_autograd_grad(*given, loss=partial(contrastive.info_nce, direction="b_to_a"))
+
+
+def unscaled(encode, w, x, zb, scale, chunk):
+    return with_autograd_grad(encode, w, x, zb, 1.0, chunk)
+
+
+def as_a_temperature(encode, w, x, zb, scale, chunk):
+    return with_autograd_grad(encode, w, x, zb, 1 / scale, chunk)
+
+
+def upwards(*given):
+    return -with_autograd_grad(*given)
+
+
+def a_gradient_a_chunk(encode, w, x, zb, scale, chunk):
+    parts = by_vectors_of(encode, w, x, zb, scale, chunk)
+    return torch.stack(
+        [torch.autograd.grad(encode(rows, w), w, part)[0] for rows, part in zip(x.split(chunk), parts, strict=True)]
+    )
+
+
+def a_tuple(encode, w, x, zb, scale, chunk):
+    parts, total = by_vectors_of(encode, w, x, zb, scale, chunk), 0
+    for rows, part in zip(x.split(chunk), parts, strict=True):
+        total = total + torch.autograd.grad(encode(rows, w), w, part)
+    return total
 
 
 def whole_graph(encode, w, x, zb, scale, chunk):
@@ -390,6 +699,29 @@ WRONG = [
     ("largest_batch", not_rounded, "100 kB", "Half a row"),
     ("largest_batch", rounded, "one byte short", "not to the nearest"),
     ("largest_batch", in_float32, "one byte short of 100,000", "float32 holds seven digits"),
+    ("largest_batch", four_embeddings, "exact fit", "the two embeddings alone"),
+    ("largest_batch", embedding_of_one_pair, "exact fit", "those of one pair"),
+    ("largest_batch", plus_d, "exact fit", "the other root"),
+    ("largest_batch", not_yet_divided, "exact fit", "one step is missing"),
+    ("largest_batch", kilobytes, "exact fit", "in bytes already"),
+    ("largest_batch", bits, "exact fit", "not in bits"),
+    ("largest_batch", doubles, "exact fit", "8 bytes a number"),
+    ("largest_batch", doubled_until_full, "exact fit", "power of two"),
+    ("largest_batch", embeddings_each_table, "exact fit", "not once a table"),
+    ("largest_batch", first_order, "exact fit", "to the last byte"),
+    ("largest_batch", neither, "exact fit", "to the last byte"),
+    ("row_log_sums", below_one_bound, "logits near 1000", "The bound is too generous here"),
+    ("row_log_sums", below_a_bound_each, "logits near 1000", "The bound is too generous here"),
+    ("row_log_sums", largest_logit, "one tile", "each row's largest logit"),
+    ("row_log_sums", without_log, "one tile", "take its logarithm"),
+    ("row_log_sums", log1p, "one tile", "1 too much"),
+    ("row_log_sums", never_added_again, "one tile", "not added again"),
+    ("row_log_sums", mean_of_log_sums, "two tiles", "the mean of the tiles' log-sums"),
+    ("row_log_sums", largest_log_sum, "two tiles", "the largest tile alone"),
+    ("row_log_sums", kept_dimension, "one tile", "expected shape (3,), got (3, 1)"),
+    ("row_log_sums", into_float32, "float64", "float64"),
+    ("row_log_sums", in_base_two, "one tile", "sums in Python's own numbers"),
+    ("row_log_sums", wrong_way_round, "two tiles", "the wrong way round"),
     ("row_log_sums", of_columns, "one tile", "the columns"),
     ("row_log_sums", averaged, "one tile", "the mean"),
     ("row_log_sums", from_zero, "one tile", "1 too much"),
@@ -406,13 +738,6 @@ WRONG = [
     ("row_log_sums", put_together, "no room for the table", "2000 entries, the whole table"),
     ("row_log_sums", filled, "no room for the table", "2000 entries, the whole table"),
     ("row_log_sums", tiles_of_rows, "no room for the table", "400 entries, where N × tile is 320"),
-    ("own_gradient", detached_gather, "two processes", "a gather without gradients"),
-    ("own_gradient", mean_over_processes, "two processes", "the mean over the processes"),
-    ("own_gradient", over_n, "two processes", "Nothing is divided by N"),
-    ("own_gradient", first_rows, "two processes", "the first rows"),
-    ("own_gradient", whole_table, "two processes", "the whole table"),
-    ("own_gradient", evenly, "ragged", "rank · sizes[rank]"),
-    ("own_gradient", by_share, "ragged", "rank · N / W"),
     ("cached_gradient", accumulated, "two chunks", "gradient accumulation"),
     ("cached_gradient", accumulated_mean, "two chunks", "gradient accumulation"),
     ("cached_gradient", accumulated_one_way, "two chunks", "zb asks for its row as well"),
@@ -426,4 +751,43 @@ WRONG = [
     ("cached_gradient", all_graphs, "two chunks", "before you encode the next one"),
     ("cached_gradient", all_second_graphs, "two chunks", "before you encode the next one"),
     ("cached_gradient", kept_graph, "two chunks", "before you encode the next one"),
+    ("cached_gradient", no_leaf, "two chunks", "nothing that this was made from asks for a gradient"),
+    (
+        "cached_gradient",
+        second_pass_without_graph,
+        "two chunks",
+        "nothing that this was made from asks for a gradient",
+    ),
+    ("cached_gradient", detached_w, "two chunks", "no path leads from this back"),
+    ("cached_gradient", sum_of_vectors, "two chunks", "a gradient of ones"),
+    ("cached_gradient", same_part_for_all, "two chunks", "the first chunk's rows of the gradient"),
+    ("cached_gradient", first_chunk, "two chunks", "the first chunk's part alone"),
+    ("cached_gradient", divided_by_n, "two chunks", "Nothing is divided by N"),
+    ("cached_gradient", summed_loss, "two chunks", "N times the gradient"),
+    ("cached_gradient", directions_summed, "two chunks", "averaged, not added"),
+    ("cached_gradient", columns_only, "two chunks", "each row of x asks as well"),
+    ("cached_gradient", unscaled, "two chunks", "scale is not used"),
+    ("cached_gradient", as_a_temperature, "two chunks", "this divides"),
+    ("cached_gradient", upwards, "two chunks", "The sign is wrong"),
+    ("cached_gradient", a_gradient_a_chunk, "two chunks", "expected shape (6, 6), got (2, 6, 6)"),
+    ("cached_gradient", a_tuple, "two chunks", "TypeError"),
+    ("share_of_loss", detached_gather, "two processes", "they were your negatives"),
+    ("share_of_loss", detached_in_the_usual_way, "two processes", "they were your negatives"),
+    ("share_of_loss", labels_from_zero, "two processes", "Where do your rows begin?"),
+    ("share_of_loss", part_of_a_sum, "two processes", "W times too small"),
+    ("share_of_loss", mean_of_my_rows, "ragged", "the mean over your own rows"),
+    ("share_of_loss", mean_of_my_rows_times_w, "two processes", "one of the two is enough"),
+    ("share_of_loss", neither_mean, "two processes", "Nothing is divided by N"),
+    ("share_of_loss", directions_added, "two processes", "averaged, not added"),
+    ("share_of_loss", one_direction, "two processes", "each row of all_b asks as well"),
+    ("share_of_loss", half_of_one_direction, "two processes", "each row of all_b asks as well"),
+    ("share_of_loss", among_my_own, "two processes", "the negatives of the other processes are missing"),
+    ("share_of_loss", all_of_it, "two processes", "the whole batch's loss"),
+    ("share_of_loss", share_evenly, "ragged", "rank · sizes[rank]"),
+    ("share_of_loss", by_share, "ragged", "rank · N / W"),
+    ("share_of_loss", without_scale, "two processes", "scale is not used"),
+    ("share_of_loss", by_temperature, "two processes", "this divides"),
+    ("share_of_loss", as_a_number, "two processes", "expected a scalar tensor, got float"),
+    ("share_of_loss", in_a_new_tensor, "two processes", "no gradient reaches all_a"),
+    ("share_of_loss", both_ways_apart, "two processes", "expected a scalar tensor, got tuple"),
 ]

@@ -29,7 +29,7 @@ def test_lesson_03_trains_a_clip_and_its_widgets_move(browser, lab):
     skip_questions(notebook)
     play = Panel(notebook, 1)
     for slider, key, expression, value in (
-        ("temperature τ", "ArrowRight", "batch.temperature", 0.1),
+        ("temperature τ", "ArrowRight", "batch.temperature", 0.5),
         ("pairs in the batch", "ArrowRight", "batch.size", 13),
         ("pairs in the batch", "End", "batch.size", 78),
     ):

@@ -154,6 +154,11 @@ def as_html(columns: dict[str, tuple[bool, list[Cell]]]) -> str:
     )
 
 
+def folded(words: str, page: str, name: str = "xlib-folded", *, opened: bool = False) -> str:
+    """HTML behind a line that opens it. name: a class for the style."""
+    return f'<details class="{name}"{" open" * opened}><summary>{html.escape(words)}</summary>{page}</details>'
+
+
 def _side(of_numbers: bool) -> str:
     return "right" if of_numbers else "left"
 

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from IPython.core.interactiveshell import InteractiveShell
@@ -15,29 +16,38 @@ from matplotlib.figure import Figure
 from xlib.course import _table, runtime
 from xlib.course._table import Gain, Interval
 
+LONG = 8  # rows; a table with more is folded, and a picture says what there is to see
+
 
 class ClaimFailed(AssertionError):
     """A lesson said something that its own run does not show."""
 
 
+class _Claimed(NamedTuple):
+    number: float
+    wanted: str
+    holds: bool
+
+
+CLAIMED: dict[str, _Claimed] = {}  # by sentence: what this session has claimed
+
+
 def claim(
     sentence: str, value: float | torch.Tensor, *, above: float | None = None, below: float | None = None
 ) -> None:
-    """Print the sentence with its measured value, and raise unless above < value < below.
+    """Hold a sentence of the lesson against a measured value; `claims` shows all of them, and fails for a false one.
 
     Args:
         sentence: what the lesson claims, as a sentence that is true or false.
         value: the measured number, of this run; a float or a tensor with one element.
-        above, below: the open interval that the number must lie in; at least one of the two.
-    Raises ClaimFailed where the number is outside the interval, or NaN; under XLIB_BUDGET=smoke, where training is
-    cut to a few steps, that is printed and not raised. ValueError for no interval or an empty one, or several values.
+        above, below: the sentence is true if the number lies between them (and is none of them); at least one of the
+            two.
+    Raises ValueError for no interval or an empty one, or several values.
 
     Example:
-        >>> claim("Recall is above chance", 0.42, above=0.01)
-        ✓ Recall is above chance: 0.42 (above 0.01)
-        >>> claim("The loss is at its floor", float("nan"), below=0.1)
+        >>> claim("Recall is above chance", 0.42)
         Traceback (most recent call last):
-        xlib.course.report.ClaimFailed: ✗ The loss is at its floor: nan (below 0.1)
+        ValueError: claim needs above=, below= or both: a claim that cannot fail is not a claim
     """
     if above is None and below is None:
         raise ValueError("claim needs above=, below= or both: a claim that cannot fail is not a claim")
@@ -47,15 +57,41 @@ def claim(
     if isinstance(value, torch.Tensor) and value.numel() != 1:
         raise ValueError(f"value must be one number, got shape {tuple(value.shape)}")
     number = float(value.detach() if isinstance(value, torch.Tensor) else value)
-    wanted = " and ".join(
-        text for text, limit in ((f"above {above}", above), (f"below {below}", below)) if limit is not None
-    )
-    holds = low < number < high
-    line = f"{'✓' if holds else '✗'} {sentence}: {number:.4g} ({wanted})"
-    if holds or runtime.budget() == "smoke":
-        print(line)
-    else:
-        raise ClaimFailed(line)
+    limits = (("above", above), ("below", below))
+    wanted = " and ".join(f"{side} {limit:.4g}" for side, limit in limits if limit is not None)
+    CLAIMED[sentence] = _Claimed(number, wanted, low < number < high)
+
+
+def claims() -> None:
+    """Display what `claim` was given in this session, with a count; the table is folded if all of it holds.
+
+    Raises ClaimFailed with the sentences that do not hold, after the display; not under XLIB_BUDGET=smoke, where
+    training is cut to a few steps. RuntimeError where nothing was claimed.
+
+    Example:
+        >>> claim("Recall is above chance", 0.42, above=0.01)
+        >>> claims()
+        1 of 1 sentences hold in this run
+        ✓ Recall is above chance: 0.42 (above 0.01)
+    """
+    if not CLAIMED:
+        raise RuntimeError("nothing was claimed in this session: run the cells above, which call claim(...)")
+    lines = [
+        f"{'✓' if holds else '✗'} {sentence}: {number:.4g} ({wanted})"
+        for sentence, (number, wanted, holds) in CLAIMED.items()
+    ]
+    failed = [line for line in lines if line.startswith("✗")]
+    held = len(lines) - len(failed)
+    count = f"{held} of {len(lines)} sentences hold in this run"
+    columns = {
+        "": [f"{'✓' if one.holds else '✗'} {sentence}" for sentence, one in CLAIMED.items()],
+        "measured": [f"{one.number:.4g}" for one in CLAIMED.values()],
+        "true if": [one.wanted for one in CLAIMED.values()],
+    }
+    page = _table.as_html({key: _table.column(key, cells, None) for key, cells in columns.items()})
+    output("\n".join([count, *lines]), _table.folded(count, page, "xlib-claims", opened=bool(failed)))
+    if failed and runtime.budget() != "smoke":
+        raise ClaimFailed("\n".join(failed))
 
 
 def interval(values: Sequence[float], *, level: float = 0.95, within: tuple[float, float] | None = None) -> Interval:
@@ -160,7 +196,7 @@ def table(rows: Sequence[dict], *, best: dict[str, str] | None = None) -> None:
             interval: what `interval` and `gain` return, or a `Recall`. An interval stands small beside its mean, with
             a bar on the column's own scale. Numbers are written to three decimals. Where a column holds intervals, it
             has as many decimals as these support, 4 at most: for a typical one, rounding moves no number by more than
-            a quarter of its half width.
+            a quarter of its half width. More than 8 rows are folded away.
         best: {column: "max" or "min"}. The best number of that column is bold, and marked ← in text; several, where
             the table shows the same digits. A column with one number has no best one.
     Raises ValueError for no rows, other keys in one of them, or a `best` that is no column of numbers; TypeError for
@@ -183,7 +219,8 @@ def table(rows: Sequence[dict], *, best: dict[str, str] | None = None) -> None:
         if key not in keys or way not in ("max", "min"):
             raise ValueError(f"best must be 'max' or 'min' for columns among {keys}, got {key!r}: {way!r}")
     columns = {key: _table.column(key, [row[key] for row in rows], best.get(key)) for key in keys}
-    output(_table.as_text(columns), _table.as_html(columns))
+    page = _table.as_html(columns)
+    output(_table.as_text(columns), _table.folded(f"All {len(rows)} rows", page) if len(rows) > LONG else page)
 
 
 def lesson_file(name: str) -> Path:

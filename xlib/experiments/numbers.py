@@ -43,6 +43,7 @@ def train_numbers(
     batch: int = 78,
     width: int = 1,
     temperature: float | None = None,
+    tokens: Tensor = TOKENS,
     device: torch.device | str = "cpu",
     snapshot: Callable[[nn.ModuleDict], Tensor] | None = None,
     every: int = 60,
@@ -50,8 +51,8 @@ def train_numbers(
     """CLIP on captioned numbers: pictures made of training scans, captions of seen numbers alone.
 
     seed, steps, batch: batches hold different numbers, so at most the 78 of `numbers.SEEN`. width: how many times as
-    many channels and states as usual. temperature: fixed at this value; None learns it, from 0.07. snapshot: takes
-    the model, see `training.fit`.
+    many channels and states as usual. temperature: fixed at this value; None learns it, from 0.07. tokens: (90, 6, L)
+    int64, another way to cut the captions into words. snapshot: takes the model, see `training.fit`.
     Returns the model, with parts "image", "text" and "scale", in evaluation mode on `device`, and its Run.
 
     Example:
@@ -65,14 +66,14 @@ def train_numbers(
     model = nn.ModuleDict(
         {
             "image": encoders.ImageEncoder((16, 32), channels=(32 * width, 64 * width, 64 * width)),
-            "text": encoders.TextEncoder(len(VOCABULARY), width=128 * width),
+            "text": encoders.TextEncoder(int(tokens.max()) + 1, width=128 * width),
             "scale": LogitScale() if temperature is None else LogitScale(init=1 / temperature),
         }
     ).to(device)
     model["scale"].requires_grad_(temperature is None)
     pictures = numbers.load("train").to(device)
     seen = torch.tensor(numbers.SEEN, device=device)
-    tokens = to_device(TOKENS, device)
+    tokens = to_device(tokens, device)
     generator = torch.Generator(device).manual_seed(seed)
 
     def loss(step: int) -> Tensor:

@@ -27,7 +27,7 @@ def picture(model, *, palette, dark=False) -> Image.Image:
     figure = Figure((WIDTH, HEIGHT), dpi=DPI, facecolor=paper)
     axes = figure.add_axes(BOX, xticks=[], yticks=[], facecolor=paper)
     size = np.array([BOX[2] * WIDTH, BOX[3] * HEIGHT]) * DPI
-    low, high = xy.min(0), xy.max(0)
+    low, high = model.frames.min((0, 1)), model.frames.max((0, 1))  # of all steps: a space that collapsed looks small
     half = max(float(((high - low) / (size - 50)).max()), 1e-9) * size / 2  # one scale for both axes
     middle = (low + high) / 2
     axes.set(xlim=middle[0] + [-half[0], half[0]], ylim=middle[1] + [-half[1], half[1]])
@@ -37,7 +37,7 @@ def picture(model, *, palette, dark=False) -> Image.Image:
     colours = np.array(
         [palette[model.classes.index(c)] if palette and c is not None else "#808080" for c in model.labels]
     )
-    shown = _thin(pixels, np.flatnonzero(model.sprites >= 0), 30)
+    shown = _thin(pixels, np.flatnonzero(model.sprites >= 0), 29)  # a thumbnail on its chip is 28 pixels wide
     rest = np.setdiff1d(np.arange(len(xy)), shown)
     for group in range(len(model.groups)):
         rows = rest[model.group[rest] == group]
@@ -48,7 +48,8 @@ def picture(model, *, palette, dark=False) -> Image.Image:
     axes.imshow(_collage(model, pixels, shown, size, colours), extent=(*axes.get_xlim(), *axes.get_ylim()), zorder=4)
     axes.set_aspect("auto")
     axes.spines[:].set_color(quiet)
-    for i in _apart(pixels, [i for i in np.flatnonzero(model.sprites < 0) if _drawable(model.captions[i])], size):
+    captioned = [i for i in np.flatnonzero(model.sprites < 0) if _drawable(model.captions[i])]
+    for i in _apart(pixels, captioned, shown, size):
         words = model.captions[i] if len(model.captions[i]) <= 24 else model.captions[i][:23] + "…"
         text = axes.annotate(words, xy[i], (4, 0), textcoords="offset points", va="center", zorder=5, **style)
         text.set_bbox({"facecolor": paper, "alpha": 0.75, "edgecolor": "none", "pad": 0.5})
@@ -64,17 +65,22 @@ def picture(model, *, palette, dark=False) -> Image.Image:
 
 
 def _thin(pixels, rows, spacing):
-    """One of the rows for each square of `spacing` pixels."""
-    _, first = np.unique(np.floor(pixels[rows] / spacing), axis=0, return_index=True)
-    return rows[np.sort(first)]
-
-
-def _apart(pixels, rows, size, most=20):
-    """Up to `most` of the rows whose captions, to the right of them, meet neither each other nor the edge."""
+    """As many of the rows, in their order, as have no other that was chosen within `spacing` pixels both ways."""
     chosen = []
-    for i in _thin(pixels, np.array(rows, int), 20):
-        clear = all(abs(pixels[i] - pixels[j])[0] > 165 or abs(pixels[i] - pixels[j])[1] > 16 for j in chosen)
-        if clear and pixels[i, 0] < size[0] - 165 and len(chosen) < most:
+    for i in rows:
+        if not len(chosen) or (np.abs(pixels[chosen] - pixels[i]).max(1) >= spacing).all():
+            chosen.append(i)
+    return np.array(chosen, int)
+
+
+def _apart(pixels, rows, thumbnails, size, most=20):
+    """Up to `most` of the rows whose captions, to the right of them, meet no other, no thumbnail and no edge."""
+    chosen = []
+    for i in rows:
+        right, up = (pixels[[*chosen, *thumbnails]] - pixels[i]).T
+        others = np.arange(len(right)) < len(chosen)
+        meets = (np.abs(up) < np.where(others, 16, 24)) & (right > np.where(others, -165, -16)) & (right < 180)
+        if not meets.any() and pixels[i, 0] < size[0] - 165 and len(chosen) < most:
             chosen.append(i)
     return chosen
 

@@ -12,18 +12,25 @@ Example:
 """
 
 from xlib.course.checks.clip import clip_loss, fixed_loss, recall_at_k, zero_shot_classifier
-from xlib.course.checks.combined import fixed_combined, gap_closed, mean_gap_and_recall, pick, self_training_loss
-from xlib.course.checks.contrastive import effective_negatives, gradient_za, masked_loss, mended_loss, siglip_loss
+from xlib.course.checks.combined import (
+    chosen_gain,
+    fixed_combined,
+    gap_closed,
+    mean_gap_and_recall,
+    self_training_loss,
+)
+from xlib.course.checks.contrastive import effective_negatives, gradient_za, least_scale, mended_loss, siglip_block
 from xlib.course.checks.dann import a_distance, feature_gradient, fixed_domain_loss, least_error
 from xlib.course.checks.engine import Result
 from xlib.course.checks.mmd import expected_biased, fixed_p_value, mmd_unbiased, push_and_pull
-from xlib.course.checks.scale import cached_gradient, largest_batch, own_gradient, row_log_sums
-from xlib.course.checks.space import cosines_without_gap, fixed_similarity, kept_neighbours, uniformity_gradient
+from xlib.course.checks.scale import cached_gradient, largest_batch, row_log_sums, share_of_loss
+from xlib.course.checks.space import fixed_similarity, kept_neighbours, uniformity_gradient, without_bonus
 
 __all__ = [
-    "Result", "a_distance", "cached_gradient", "clip_loss", "cosines_without_gap", "effective_negatives",
-    "expected_biased", "feature_gradient", "fixed_combined", "fixed_domain_loss", "fixed_loss", "fixed_p_value",
-    "fixed_similarity", "gap_closed", "gradient_za", "kept_neighbours", "largest_batch", "least_error", "masked_loss",
-    "mean_gap_and_recall", "mended_loss", "mmd_unbiased", "own_gradient", "pick", "push_and_pull", "recall_at_k",
-    "row_log_sums", "self_training_loss", "siglip_loss", "uniformity_gradient", "zero_shot_classifier",
+    "Result", "a_distance", "cached_gradient", "chosen_gain", "clip_loss", "effective_negatives", "expected_biased",
+    "feature_gradient", "fixed_combined", "fixed_domain_loss", "fixed_loss", "fixed_p_value", "fixed_similarity",
+    "gap_closed", "gradient_za", "kept_neighbours", "largest_batch", "least_error", "least_scale",
+    "mean_gap_and_recall", "mended_loss", "mmd_unbiased", "push_and_pull", "recall_at_k", "row_log_sums",
+    "self_training_loss", "share_of_loss", "siglip_block", "uniformity_gradient", "without_bonus",
+    "zero_shot_classifier",
 ]  # fmt: skip

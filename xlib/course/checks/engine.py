@@ -47,10 +47,11 @@ class Result(NamedTuple):
         """Shows nothing: a check ends its cell, and the notebook would repeat what was printed."""
 
 
-def check(signature, answer, right, cases, mistakes, *, broken=None, number=False) -> Result:
+def check(signature, answer, right, cases, mistakes, *, broken=None, number=False, by_hand=False) -> Result:
     """Print the verdict on `answer` and return it. cases: a title, what to say when no known mistake explains the
-    answer, and the arguments. mistakes: what to say, and a function that makes the mistake. broken: what a stub that
-    is not empty computes. number: a plain number is as good as a scalar tensor."""
+    answer (what is compared there, never how to get it), and the arguments. mistakes: what to say, and a function
+    that makes the mistake; it is named where the answer does the same on two inputs or more. broken: what a stub that
+    is not empty computes. number: a plain number is as good as a scalar tensor. by_hand: autograd is no answer."""
     name, *keys = signature.split()
     given = ""  # the input of the case that is looked at
 
@@ -81,10 +82,7 @@ def check(signature, answer, right, cases, mistakes, *, broken=None, number=Fals
             return f"✗ {title}: {name} raised {text}. {hint}"
         if found and broken and _close(_run(broken, args), got):
             return f"not solved yet: {name} still does what the broken version does ({title}: {found})"
-        suspects = [(says, mistake) for says, mistake in mistakes if found and _close(_run(mistake, args), got)]
-        for _, _, *passed in cases[:at]:  # what would have failed before is no suspect
-            suspects = [who for who in suspects if _close(_run(who[1], passed), _run(right, passed))]
-        return found and f"✗ {title}: {found}. {suspects[0][0] if suspects else why or hint}"
+        return found and f"✗ {title}: {found}. {_diagnosis(answer, right, cases, mistakes, at) or why or hint}"
 
     done = f"✓ {name}: {len(cases)} of {len(cases)} ({', '.join(title for title, *_ in cases)})"
     message = next(filter(None, map(fault, range(len(cases)))), done)
@@ -92,6 +90,9 @@ def check(signature, answer, right, cases, mistakes, *, broken=None, number=Fals
         message = f"✗ {name}: pass the function itself, checks.{name}({name}), and not what it returns"
         given = ""
     unsolved = message.startswith("not solved yet")
+    if message is done and by_hand and _differentiated(answer, right, cases[0][2:]):
+        message = f"✗ {name}: here autograd finds the gradient. The task asks for the formula, without autograd"
+        given = ""
     if not unsolved and (read := _data_read(answer)):
         where = f"from the notebook, which is not one of its arguments ({', '.join(keys)})"
         message = f"✗ {name}: your function reads `{read}` {where}"
@@ -101,6 +102,30 @@ def check(signature, answer, right, cases, mistakes, *, broken=None, number=Fals
     result = "open" if unsolved else "passed" if message is done else "wrong"
     report.output(message, _as_html(message, given, result, _count(name)))
     return Result(message is done, unsolved, message)
+
+
+def _diagnosis(answer: Callable, right: Callable, cases: list[tuple], mistakes: list[tuple], at: int) -> str:
+    """What to say of the known mistake that explains best what the answer does; nothing where none does. A mistake is
+    a suspect if the answer equals it in case `at`, the first that failed, and in every case before, and at least on
+    one more input on which the mistake shows: one equal number may be chance."""
+    got, want = ([_outcome(function, args) for _, _, *args in cases] for function in (answer, right))
+    suspects = []
+    for says, mistake in mistakes:
+        made = [_outcome(mistake, args) for _, _, *args in cases]
+        same = [_close(a, b) for a, b in zip(made, got, strict=True)]
+        shown = [alike and not _close(a, b) for alike, a, b in zip(same, made, want, strict=True)]
+        if all(same[: at + 1]) and sum(shown) >= 2:
+            suspects.append((sum(same), says))
+    return max(suspects, key=lambda suspect: suspect[0])[1] if suspects else ""
+
+
+def _differentiated(answer: Callable, right: Callable, args: list) -> bool:
+    """Whether a right answer lets torch differentiate: it uses torch.func, or fails where no graph is recorded."""
+    code = getattr(inspect.unwrap(answer), "__code__", None)
+    if {"func", "jacrev", "jacfwd", "vjp"}.intersection(getattr(code, "co_names", ())):
+        return True
+    with torch.inference_mode():
+        return not _close(_outcome(answer, args), _outcome(right, args))
 
 
 def _data_read(answer: Any) -> str | None:
@@ -146,6 +171,16 @@ def _as_html(message: str, given: str, result: str, count: str) -> str:
     )
 
 
+def _outcome(function: Callable, args: list) -> list:
+    """What `_run` gives for a copy of the arguments, a plain number as a tensor. An object that equals nothing, where
+    the function raises."""
+    try:
+        value, *gradients = _run(function, copy.deepcopy(args))
+    except Exception:
+        return [object()]
+    return [torch.tensor(float(value)) if isinstance(value, (int, float)) else value, *gradients]
+
+
 def _run(function: Callable, args: list) -> list:
     """What the function returns, and then the gradient (or None) for each argument that asks for one."""
     wanted = [value for value in args if getattr(value, "requires_grad", False)]
@@ -161,10 +196,17 @@ def _difference(got: list, want: list, keys: list[str], number: bool) -> tuple[s
     """The first thing that is off, if any (type, shape, dtype, a row, a gradient), and advice, where there is any."""
     mine, true = got[0], want[0]
     if not isinstance(mine, Tensor):
-        kind = "scalar tensor" if true.ndim == 0 else "tensor"
-        return f"expected a {kind}, got {type(mine).__name__}", "Return the result alone, without .item() or .numpy()"
-    if mine.shape != true.shape or not (number or mine.dtype == true.dtype):
-        return "expected {}, got {}".format(*(f"shape {tuple(x.shape)}, {x.dtype}" for x in (true, mine))), ""
+        kind = "scalar tensor" if true.ndim == 0 else f"tensor of shape {tuple(true.shape)}"
+        several = isinstance(mine, (tuple, list, dict, set))
+        why = "Several things came back: make one tensor of them" if several else "Leave out .item() and .numpy()"
+        return f"expected a {kind}, got {type(mine).__name__}", why
+    if mine.ndim == 2 and mine.shape != true.shape and _close(mine.T, true):
+        return f"expected shape {tuple(true.shape)}, got {tuple(mine.shape)}", "Rows and columns are exchanged"
+    if mine.shape != true.shape:
+        return f"expected shape {tuple(true.shape)}, got {tuple(mine.shape)}", ""
+    if not (number or mine.dtype == true.dtype):
+        why = f"The result shall have the input's dtype: some step makes a tensor of its own, in {mine.dtype}"
+        return f"expected {true.dtype}, got {mine.dtype}", why
     for at in range(len(true)) if true.ndim else [()]:
         if not _close(mine[at], true[at]):
             texts = ([_show(side[at], digits) for side in (true, mine)] for digits in (4, 8, 17))
