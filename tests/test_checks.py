@@ -461,9 +461,7 @@ def test_oracle_of_recall_agrees_with_an_average_over_all_orders():
         assert right(similarity, targets, k).item() == pytest.approx(torch.stack(found).mean().item(), abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    "exercise", ["without_bonus", "kept_neighbours", "uniformity_gradient", "fixed_similarity"]
-)
+@pytest.mark.parametrize("exercise", ["without_bonus", "kept_neighbours", "uniformity_gradient", "fixed_similarity"])
 def test_cases_hold_the_adversarial_inputs(exercise):
     _, cases, _ = parts(exercise)
     titles = " ".join(title for title, *_ in cases)

@@ -258,7 +258,7 @@ def least_error(answer: Callable) -> Result:
     cases = [
         (
             "four classes",
-            "Compared: the least total of both errors for four classes, two with more and two with less in the target",
+            "Compared: the least total of both errors for four classes, two of them rarer in the target",
             table([0.45, 0.3, 0.2, 0.05]),
             table([0.1, 0.17, 0.3, 0.43]),
         ),
