@@ -59,3 +59,18 @@ def test_folded_code_says_that_it_may_be_skipped(name):
         if cell.cell_type == "code" and cell.metadata.get("jupyter", {}).get("source_hidden"):
             first = cell.source.splitlines()[0]
             assert first.startswith("# Skip this on first reading") or "claim" in cell.id, (cell.id, first)
+
+
+def visible(text):
+    """How many words of a text are in sight: without folds, code, tables, headings and formulas on their own."""
+    text = re.sub(r"<details>.*?</details>|```.*?```|\$\$.*?\$\$", "", text, flags=re.S)
+    return len(re.sub(r"^>? ?[|#][^\n]*$", "", text, flags=re.M).split())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_there_is_something_to_do_after_each_page_of_text(name):
+    """An exercise begins a page of its own."""
+    page = ""
+    for cell in cells(name)[1:-1]:
+        page = f"{page}\n{cell.source}" if cell.cell_type == "markdown" else ""
+        assert max(map(visible, re.split(r"^### Exercise", page, flags=re.M))) <= 180, cell.id
