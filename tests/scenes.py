@@ -109,6 +109,10 @@ def _off(axes):
     }
     ticks = [(side, value, words) for side in "xy" for value, words in axes[side]["ticks"]]
     found = [f"tick {words!r} is off its axis" for side, value, words in ticks if not _within(axes[side], value)]
+    for side in "xy":
+        held = axes[side]
+        if len(held["ticks"]) == 1 and held["ticks"][0][1] == drawing._round(held["ticks"][0][0]):
+            found.append(f"one tick, {held['ticks'][0][1]}, says nothing of the scale of {side}")
     for mark in axes["marks"]:
         kind = mark["mark"]
         if kind == "bars":

@@ -250,6 +250,7 @@ def wide(axes):
         (lambda axes: axes.segments(0, 0, 1, 3), {}, "segments at y = 3, outside 0 to 1"),
         (lambda axes: axes.box(0, 0, 1, 3), {}, "rectangle at y = 3, outside 0 to 1"),
         (lambda axes: axes, {"xticks": [0, 5]}, "tick '5' is off its axis"),
+        (lambda axes: axes, {"yticks": [0.5]}, "one tick, 0.5, says nothing of the scale of y"),
         (wide, {}, "'a first text' is on 'another text'"),
         (lambda axes: axes, {"xticks": [0.5, 0.51]}, "'0.5' is on '0.51'"),
         (lambda axes: axes.text(1, 0.5, "far out", anchor="start"), {}, "'far out' is partly outside the picture"),
