@@ -7,7 +7,8 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("0[1-9]_*.ipynb"))
+ALL = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+NAMES = [name for name in ALL if name != "00_start_here"]
 TIME = re.compile(
     r"^\*\*Your time:\*\* about (\d+½?) hours: (\d+) minutes to read, (\d+) to play, (\d+) for the exercises\. "
     r"A good place to stop half way is the end of section \d+\.$",
@@ -74,3 +75,13 @@ def test_there_is_something_to_do_after_each_page_of_text(name):
     for cell in cells(name)[1:-1]:
         page = f"{page}\n{cell.source}" if cell.cell_type == "markdown" else ""
         assert max(map(visible, re.split(r"^### Exercise", page, flags=re.M))) <= 180, cell.id
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_markdown_stands_where_it_is_shown_as_it_is_typed(name):
+    """From a line that begins with a tag to the next empty one, all is HTML."""
+    typed = re.compile(r"`[^`]+`|(?<![\w*])\*\*?[A-Za-z][^*\n]*\*\*?(?![\w*])")
+    texts = [cell.source for cell in cells(name) if cell.cell_type == "markdown"]
+    for block in (block for text in texts for block in re.split(r"\n\s*\n", text)):
+        if html := re.search(r"^</?(?:details|summary|div|p|table|ul|ol|li)\b.*", block, re.M | re.S):
+            assert not typed.findall(re.sub(r"<code>.*?</code>|\$[^$]*\$", "", html[0], flags=re.S)), html[0]
