@@ -18,7 +18,7 @@ FILES = {"config.json": f"sha256:{hashlib.sha256(SMALL).hexdigest()}", "data/wei
 @pytest.fixture(autouse=True)
 def own_folders(monkeypatch, tmp_path):
     monkeypatch.setenv("XLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "0.5")
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "2")  # seconds; the stand-in may have to wait for a processor
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "theirs"))
 
@@ -60,7 +60,7 @@ def test_a_data_set_lies_elsewhere_than_a_model_of_that_name(server):
 def test_a_download_that_is_cut_off_goes_on_where_it_stopped_even_in_a_later_call(server):
     server.fail(LARGE, "stall")
     with pytest.raises(
-        Unavailable, match=r"weights.bin could not be fetched .*silent for 0.5 s.*0.1 MB of it are kept"
+        Unavailable, match=r"weights.bin could not be fetched .*silent for 2 s.*0.1 MB of it are kept"
     ):
         bring()
     server.fail(LARGE, "cut")
@@ -87,7 +87,7 @@ def test_a_file_that_was_damaged_on_the_disk_is_fetched_again(server):
 @pytest.mark.parametrize(
     ("head", "reason"),
     [
-        ("stall", "silent for 0.5 s"),
+        ("stall", "silent for 2 s"),
         ("absent", r"127\.0\.0\.1:\d+: 404\)"),
         ("unstated", "it does not state the SHA-256"),
         ("gone", "ConnectError .*refused"),
@@ -105,7 +105,7 @@ def test_a_hub_that_does_not_state_what_a_file_holds_is_left_soon_with_a_sentenc
     start = time.monotonic()
     with pytest.raises(Unavailable, match=f"weights.bin could not be fetched .*{reason}") as raised:
         bring(files={name: ""})
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20  # one try, on a busy machine too
     assert raised.value.__context__ is None  # one sentence, not the library's tracebacks
     assert "\n" not in str(raised.value)
 

@@ -145,6 +145,7 @@ def test_a_table_on_a_phone_scrolls_inside_itself_and_keeps_its_first_column(sho
 
 def test_a_table_says_what_it_is_and_shows_the_best(shown):
     table = shown.page.get_by_role("region", name=re.compile("^Table of 3 rows: five seeds, R@1, more, "))
+    table.scroll_into_view_if_needed()  # which waits for a page that another test has just loaded anew
     assert [each.inner_text() for each in table.locator("strong").all()] == ["0.71"]
     assert table.get_by_role("columnheader").all_inner_texts()[:2] == ["five seeds", "R@1"]
     assert table.get_by_role("rowheader").all_inner_texts()[1] == "DANN, λ = 0.3"
