@@ -86,9 +86,12 @@ CELLS = """(canvas, side) => {
   return Array.from({ length: side * side }, (_, k) => [...data.slice(at(k), at(k) + 3)]);
 }"""
 # What Tab should reach, numbered in this order; and what it has reached, with what the browser draws around it.
-CONTROLS = """(root) => [...root.querySelectorAll("button, input, select, canvas[tabindex], .sheet")]
+CONTROLS = """(root) => {
+  for (const node of document.querySelectorAll("[data-stop]")) delete node.dataset.stop;  // of another explorer, too
+  return [...root.querySelectorAll("button, input, select, canvas[tabindex], .sheet")]
   .filter((node) => node.checkVisibility({ visibilityProperty: true }) && !node.disabled)
-  .map((node, k) => (node.dataset.stop = k)).length"""
+  .map((node, k) => (node.dataset.stop = k)).length;
+}"""
 REACHED = """() => {
   const node = document.activeElement, style = getComputedStyle(node);
   const seen = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 && node.matches(":focus-visible");
@@ -1022,7 +1025,7 @@ def opened(browser, lab):
     cells = [
         DATA,
         "model = make()\nexplorer = Explorer(model)\nexplorer",
-        "other = make()\nother.layouts = model.layouts  # UMAP takes a while\nmutant = Explorer(other)\nmutant",
+        "other = make()\nother.layouts = dict(model.layouts)  # UMAP takes a while\nmutant = Explorer(other)\nmutant",
         "live = explore(z[0], captions=captions * 2, images=[*pictures, *[None] * n], steps=[0])\nlive",
     ]
     notebook = Notebook(browser, lab, lab.add("explorer.ipynb", cells)).run_all()
