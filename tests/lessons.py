@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
+import nbformat
 import torch
 import torch.nn.functional as F
 
@@ -21,6 +22,11 @@ EXECUTED = Path(os.environ["XLIB_TESTS_HOME"]) / "executed"  # lessons as nbmake
 DETAILS = re.compile(r"<details>\s*<summary>(?P<title>.*?)</summary>(?P<body>.*?)</details>", re.DOTALL)
 MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)  # a line for IPython and not for Python, such as %pip install
 FENCE = re.compile(r"^[ \t]*```python[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+
+
+def cells(name: str) -> list:
+    """The cells of notebooks/<name>.ipynb, as nbformat reads them."""
+    return nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
 
 
 class Lesson:

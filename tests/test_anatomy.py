@@ -1,13 +1,11 @@
 """What every lesson holds, and where: human minutes, aims and the questions that ask for them, exercises, folds."""
 
 import re
-from pathlib import Path
 
-import nbformat
 import pytest
+from lessons import NOTEBOOKS, cells
 
-ROOT = Path(__file__).resolve().parents[1]
-ALL = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+ALL = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 NAMES = [name for name in ALL if name != "00_start_here"]
 TIME = re.compile(
     r"^\*\*Your time:\*\* about (\d+½?) hours: (\d+) minutes to read, (\d+) to play, (\d+) for the exercises\. "
@@ -15,10 +13,6 @@ TIME = re.compile(
     re.M,
 )
 EXERCISE = re.compile(r"^### Exercise (\d+) · .+?\s+[●○]{3} · (\d+) minutes$", re.M)
-
-
-def cells(name):
-    return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
 
 
 def prose(name):

@@ -199,19 +199,34 @@ def by_backward(x):
     return leaf.grad
 
 
-def by_grad_in_a_helper(x):
+def by_func(x):
+    return torch.func.grad(lambda y: y.square().sum())(x)
+
+
+def by_backward_in_a_helper(x):
     return by_backward(x)
 
 
-def by_func(x):
-    return torch.func.grad(lambda y: y.square().sum())(x)
+def by_func_in_a_helper(x):
+    return by_func(x)
+
+
+def by_vjp(x):
+    _, back = torch.func.vjp(lambda y: y.square().sum(), x)
+    return back(torch.ones(()))[0]
+
+
+def by_jvp(x):
+    return torch.func.jacfwd(lambda y: y.square().sum())(x)
 
 
 def by_jacobian(x):
     return torch.autograd.functional.jacobian(lambda y: y.square().sum(), x)
 
 
-@pytest.mark.parametrize("answer", [by_backward, by_grad_in_a_helper, by_func, by_jacobian])
+@pytest.mark.parametrize(
+    "answer", [by_backward, by_func, by_backward_in_a_helper, by_func_in_a_helper, by_vjp, by_jvp, by_jacobian]
+)
 def test_autograd_is_no_answer_where_a_formula_is_asked_for(answer):
     assert tried(answer, mistakes=[]).startswith("✓")
     assert "without autograd" in tried(answer, mistakes=[], by_hand=True)

@@ -6,14 +6,12 @@ are read off the sentence ("less than half" is false at .5) and not off the boun
 
 import ast
 import importlib
-from pathlib import Path
 from typing import NamedTuple
 
-import nbformat
 import pytest
+from lessons import MAGIC, NOTEBOOKS, cells
 
-ROOT = Path(__file__).resolve().parents[1]
-NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 
 
 class Claim(NamedTuple):
@@ -22,9 +20,9 @@ class Claim(NamedTuple):
     high: float
 
 
-def code_cells(name):
-    cells = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
-    return [cell for cell in cells if cell.cell_type == "code"]
+def code_of(name):
+    """What each code cell of a lesson parses to."""
+    return [ast.parse(MAGIC.sub(r"\1pass", cell.source)) for cell in cells(name) if cell.cell_type == "code"]
 
 
 def number(node):
@@ -36,9 +34,8 @@ def number(node):
 def claims_of(name):
     """Every call of claim(...) or report.claim(...) in a lesson. Sentence and bounds are written out."""
     found = []
-    for cell in code_cells(name):
-        source = "\n".join("pass" if line.lstrip().startswith("%") else line for line in cell.source.splitlines())
-        for node in ast.walk(ast.parse(source.replace("    %pip", "    pass  # "))):
+    for tree in code_of(name):
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("claim", "report.claim"):
                 assert isinstance(node.args[0], ast.Constant), f"{name}: {ast.unparse(node.args[0])}"
                 limits = {word.arg: number(word.value) for word in node.keywords}
@@ -77,10 +74,10 @@ def test_a_claim_is_a_sentence(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_claims_end_in_one_table_that_comes_after_all_of_them(name):
-    cells = [ast.parse(cell.source) for cell in code_cells(name)[1:]]
+    trees = code_of(name)
     calls = [
         (at, ast.unparse(node.func))
-        for at, tree in enumerate(cells)
+        for at, tree in enumerate(trees)
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
     ]
@@ -89,4 +86,4 @@ def test_the_claims_end_in_one_table_that_comes_after_all_of_them(name):
     assert claimed
     assert len(shown) == 1
     assert shown[0] >= max(claimed)
-    assert ast.unparse(cells[shown[0]].body[-1]) == "report.claims()"
+    assert ast.unparse(trees[shown[0]].body[-1]) == "report.claims()"

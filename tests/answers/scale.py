@@ -484,7 +484,7 @@ def both_ways_apart(all_a, all_b, sizes, rank, scale):
 
 
 def in_a_new_tensor(*given):
-    return torch.tensor(float(with_cross_entropy(*given)))
+    return torch.tensor(with_cross_entropy(*given).item())
 
 
 def accumulated(encode, w, x, zb, scale, chunk):

@@ -349,13 +349,13 @@ class Panel:
         width = handle.bounding_box()["width"]
         handle.click(position={"x": 8 + (width - 16) * share, "y": 12})  # its thumb is 16 pixels wide
 
-    def changes(self, act, expression, value=None, says=""):
-        """Act; then the kernel's answer to an expression is a new one (`value`, where it is given), and so are the
-        picture and its words. Returns the answer."""
+    def changes(self, act, expression, value=None, says="", *, seconds=10.0):
+        """Act; then, within some seconds, the kernel's answer to an expression is a new one (`value`, where it is
+        given), and so are the picture and its words. Returns the answer."""
         before, words, knew = self.drawn(), self.words(), self.notebook.kernel(expression)
         new = lambda now: now != knew if value is None else now == value  # noqa: E731
         act()
-        until(lambda: new(self.notebook.kernel(expression)), f"{expression} changes, to {value}")
+        until(lambda: new(self.notebook.kernel(expression)), f"{expression} changes, to {value}", seconds=seconds)
         until(lambda: self.drawn() != before, f"the picture follows {expression}")
         until(
             lambda: self.words() != words and says in self.words(), f"the words follow {expression}, and say {says!r}"

@@ -12,7 +12,9 @@ opened = opens("07_scaling", seconds=900, budget="smoke")
 def test_the_first_screen(opened):
     first_screen(opened)
     panel = Panel(opened)
-    panel.changes(panel.button("▶ play").click, "first_pieces.done", 100, "12 of 12 row sums")
+    panel.changes(
+        panel.button("▶ play").click, "first_pieces.done", 100, "12 of 12 row sums", seconds=40
+    )  # it takes 9
     opened.clean()
 
 
