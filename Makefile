@@ -6,6 +6,7 @@
 #   make paper ARGS="--seeds 2"                  fewer seeds
 #   make results ARGS=05                         one lesson's
 #   make site ARGS="04_mmd --out pages"          some lessons, another folder
+#   make links ARGS=https://github.com/somebody/course     the address of a fork that stands by itself
 #   PYTHON=python3.12                            the Python to build .venv with
 #   CONSTRAINTS=constraints.txt                  install the exact set that is tested, as CI does
 
@@ -31,7 +32,7 @@ help:
 	@echo "make paper             two rows of the DANN paper's table, for a GPU; on a CPU the first in small, in hours"
 	@echo "make picture           take the pictures of README and of the lessons from the running course"
 	@echo "make times             run every lesson, and write its seconds into README.md and its title"
-	@echo "make links             write the repository's address of pyproject.toml into all badges and installs"
+	@echo "make links             write the repository's address into all badges and installs; ARGS=address for another"
 	@echo "make clean-notebooks   store the notebooks as the tests want them: no outputs, ids, plain metadata"
 	@echo "make constraints       write what is installed in .venv to constraints.txt"
 
@@ -81,7 +82,7 @@ times:
 
 links:
 	$(SETUP)
-	@$(RUN) tools/sync_links.py
+	@$(RUN) tools/sync_links.py $(ARGS)
 
 clean-notebooks:
 	$(SETUP)

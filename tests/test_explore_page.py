@@ -261,7 +261,7 @@ def test_up_to_50_000_items_the_explorer_draws_itself(monkeypatch):
 
 def test_without_jupyter_scatter_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "jscatter", None)
-    with pytest.raises(ImportError, match=r'50,000 items.* not installed: pip install "xlib-course\[many\]"'):
+    with pytest.raises(ImportError, match=r"50,000 items.* not installed: pip install jupyter-scatter pandas"):
         large()
 
 

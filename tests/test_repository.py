@@ -111,8 +111,8 @@ def test_table_and_title_hold_links_and_times(small_course):
     row = next(line for line in readme.splitlines() if "03_clip.ipynb)" in line)
     assert "| 61 s | 0.9 GB |" in row
     tag = sync_links.tag(small_course)
-    assert f"mybinder.org/v2/gh/xlib-course/xlib/{tag}?urlpath=lab/tree/notebooks/03_clip.ipynb" in row
-    assert f"/github/xlib-course/xlib/blob/{tag}/notebooks/03_clip.ipynb" in row
+    assert f"mybinder.org/v2/gh/not_published_yet/xlib/{tag}?urlpath=lab/tree/notebooks/03_clip.ipynb" in row
+    assert f"/github/not_published_yet/xlib/blob/{tag}/notebooks/03_clip.ipynb" in row
     assert readme.count("in the making") == len(sync_links.LESSONS) - 1
     assert "a calm machine" in readme
     title = source(small_course / "notebooks" / "03_clip.ipynb")
@@ -143,14 +143,14 @@ def whole_course(tmp_path):
 
 def test_a_fork_and_a_release_change_one_line_each(whole_course):
     old = sync_links.tag()
-    change(whole_course, "/xlib-course/xlib", "/somebody/my.course")
+    change(whole_course, "/not_published_yet/xlib", "/somebody/my.course")
     change(whole_course, f'version = "{old[1:]}"', 'version = "7.1.0rc1"')
     files = [whole_course / "README.md", *(whole_course / path.relative_to(ROOT) for path in NOTEBOOKS)]
     assert set(sync_links.out_of_step(whole_course)) == set(files)
     sync_links.write(whole_course)
     for path in files:
         text = path.read_text("utf-8")
-        assert "xlib-course/xlib" not in text
+        assert "not_published_yet/xlib" not in text
         assert old not in text
         assert "mybinder.org/v2/gh/somebody/my.course/v7.1.0rc1?urlpath" in text
         assert "colab.research.google.com/github/somebody/my.course/blob/v7.1.0rc1/notebooks/" in text
@@ -161,7 +161,7 @@ def test_a_fork_and_a_release_change_one_line_each(whole_course):
 
 def test_and_back_again(whole_course):
     before = {path: path.read_text("utf-8") for path in whole_course.rglob("*.*") if path.is_file()}
-    for old, new in (("/xlib-course/xlib", "/somebody/my.course"), ("/somebody/my.course", "/xlib-course/xlib")):
+    for old, new in (("/not_published_yet/xlib", "/somebody/my.course"), ("/somebody/my.course", "/not_published_yet/xlib")):
         change(whole_course, old, new)
         sync_links.write(whole_course)
     assert {path: path.read_text("utf-8") for path in before} == before

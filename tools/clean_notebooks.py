@@ -11,8 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nbformat.validator import iter_validate
-
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_CELL = 40
 METADATA = {
@@ -58,6 +56,8 @@ def clean(path: Path) -> bool:
 
 def problems(path: Path) -> list[str]:
     """What keeps a notebook from being stored as it is, in words; empty for a good one."""
+    from nbformat.validator import iter_validate  # here, so that sync_links.py runs where nothing is installed
+
     text = path.read_text("utf-8")
     try:
         notebook = json.loads(text)

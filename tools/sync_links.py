@@ -1,15 +1,21 @@
 """Write the repository's address, the launch links, the measured times and the glossary wherever they stand.
 
-    python tools/sync_links.py [--check]        --check changes nothing, and fails where something is out of step
+    python tools/sync_links.py [address]        such as https://github.com/somebody/course, written everywhere
+    python tools/sync_links.py --check          changes nothing, and fails where something is out of step
 
-The address comes from [project.urls] in pyproject.toml and nowhere else, and so does the version: launch links and
+The address stands in [project.urls] of pyproject.toml and comes from there, and so does the version: launch links and
 install lines lead to its tag, so that a notebook and the package that it installs are of one release. The times come
-from lesson_times.json, which only measure_lessons.py writes; the glossary comes from docs/glossary.md. A fork changes
-one line and runs this, and so does a release.
+from lesson_times.json, which only measure_lessons.py writes; the glossary comes from docs/glossary.md.
+
+Until the course is published its address is one that nobody can register: no account on GitHub has two underscores in
+its name. Whoever owned the address could run code on learners' machines, for lessons install xlib from it. Without an
+argument the git remote "origin" takes the place of that address, and of no other: a fork that is to stand by itself
+names its address once.
 """
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,6 +37,15 @@ INSTALL = re.compile(r"git\+https://[^\"\s]+")
 CLONE = re.compile(r"git clone https://[^`\s]+")
 BINDER = re.compile(r"mybinder\.org/v2/gh/[^/\s]+/[^/\s]+/[^?)\s]+")
 COLAB = re.compile(r"colab\.research\.google\.com/github/[^/\s]+/[^/\s]+/blob/[^/\s]+")
+NOBODY = "https://github.com/not_published_yet/xlib"
+GITHUB = re.compile(r"(?:https://(?:[^@/\s]+@)?|ssh://git@|git@)github\.com[:/]([A-Za-z0-9-]+/[\w.-]+?)(?:\.git)?/?")
+PUBLISH = """
+**Not published yet.** This copy of the course has no address of its own: the clone command and the badges below name
+one that nobody can own, and a lesson installs nothing from it. The first push to GitHub writes the right one, by a
+workflow; `make links` does so from the git remote, `make links ARGS=https://github.com/somebody/course` by hand.
+
+"""
+ADDRESS = re.compile(r"(?<=<!-- address -->\n).*?(?=<!-- /address -->)", re.S)
 TABLE = re.compile(r"(?<=<!-- lessons -->\n).*?(?=<!-- /lessons -->)", re.S)
 EXPECTED = re.compile(r'(\bstart\([^)]*?minutes=")[^"\n]*')  # the time that a set-up cell prints
 MAP_ROW = re.compile(r"^\| (?:\[)?(\d\d)(?:\]\([^)]*\))? \|", re.M)  # of lesson 00, with a link or without
@@ -40,6 +55,31 @@ TIME, LAUNCH = "**Time on a laptop CPU:**", "**Launch:**"
 def repository(root: Path = ROOT) -> str:
     found = re.search(r'^Repository = "(https://[^"]+)"', (root / "pyproject.toml").read_text("utf-8"), re.M)
     return found[1]
+
+
+def published(root: Path = ROOT) -> bool:
+    return repository(root) != NOBODY
+
+
+def github(address: str) -> str | None:
+    """The https address of a repository on GitHub, whichever way git spells it, without a name or token in it."""
+    found = GITHUB.fullmatch(address.strip())
+    return f"https://github.com/{found[1]}" if found else None
+
+
+def remote(root: Path = ROOT) -> str | None:
+    """The address of the git remote "origin", where that is on GitHub."""
+    try:  # not `remote get-url`, which shows what git makes of it on this machine
+        command = ["git", "-C", str(root), "config", "--get", "remote.origin.url"]
+        return github(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def publish(address: str, root: Path = ROOT) -> None:
+    """Write another address into pyproject.toml."""
+    path = root / "pyproject.toml"
+    path.write_text(path.read_text("utf-8").replace(f'"{repository(root)}"', f'"{address}"'), "utf-8")
 
 
 def tag(root: Path = ROOT) -> str:
@@ -116,6 +156,7 @@ def title_cell(text: str, name: str, root: Path) -> str:
     if measured:
         run = f"{duration(measured['seconds'])} to run every cell once; memory: {memory(measured)}"
     links = " · ".join(f"[{place}]({link})" for place, link in launch_links(name, root).items())
+    links += "" if published(root) else " (once the course is published)"
     return set_line(set_line(text, TIME, f"{TIME} {run}"), LAUNCH, f"{LAUNCH} {links}")
 
 
@@ -149,7 +190,8 @@ def synced_notebook(path: Path, root: Path) -> str:
 
 def synced_readme(root: Path) -> str:
     text = (root / "README.md").read_text("utf-8")
-    return TABLE.sub(lambda _: lesson_table(root), with_address(text, root))
+    text = ADDRESS.sub("" if published(root) else PUBLISH, with_address(text, root))
+    return TABLE.sub(lambda _: lesson_table(root), text)
 
 
 def out_of_step(root: Path = ROOT) -> dict[Path, str]:
@@ -171,6 +213,13 @@ def main(arguments: list[str]) -> int:
         stale = list(out_of_step())
         print("\n".join(f"{path.name} is out of step: make links" for path in stale) or "all links are in step")
         return bool(stale)
+    address = github(arguments[0]) if arguments else remote() if not published() else None
+    if arguments and address is None:
+        print(f"address must be that of a repository on GitHub, https://github.com/owner/name, got {arguments[0]!r}")
+        return 2
+    if address is not None:
+        publish(address)
+    print(f"address: {repository()}" + ("" if published() else ", which nobody can own: the course is not published"))
     print("\n".join(f"wrote {path.name}" for path in write()) or "all links were in step")
     return 0
 

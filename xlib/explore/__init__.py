@@ -43,7 +43,7 @@ def explore(
     `note`, `warning` and `alt_text` follow. `to_html(path)` writes a page that works without a kernel.
 
     Beyond 50,000 items it says so and returns a jupyter-scatter widget of the last snapshot (pip install
-    "xlib-course[many]"). Raises ValueError or TypeError naming the argument.
+    jupyter-scatter pandas). Raises ValueError or TypeError naming the argument.
     Relations: `Explorer(ExplorerModel(...))` of the same arguments, up to 50,000 items.
 
     Example:

@@ -13,14 +13,13 @@ def scatter(embeddings, captions, labels, projection):
     except ImportError as error:
         raise ImportError(
             f"explore() draws up to {MOST:,} items and leaves more to jupyter-scatter, which is not installed: "
-            'pip install "xlib-course[many]", or show fewer items'
+            "pip install jupyter-scatter pandas, or show fewer items"
         ) from error
     z = inputs.snapshots(embeddings)[-1:]
     n = z.shape[1]
-    table = {"caption": inputs.column("captions", captions, n, str)}
+    table = {"caption": inputs.captions(captions, n)}
     if labels is not None:
-        labels = inputs.column("labels", labels, n, (str, int, type(None)))
-        table["class"] = pd.Categorical([None if label is None else str(label) for label in labels])
+        table["class"] = pd.Categorical([None if v is None else str(v) for v in inputs.labels(labels, n)])
     layout = getattr(projections, projection)(z)
     print(
         f"{n:,} items, more than the {MOST:,} that explore() draws itself: the last snapshot in jupyter-scatter, "
