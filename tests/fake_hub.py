@@ -11,11 +11,13 @@ from flaky_server import Flaky
 @dataclass
 class FakeHub(Flaky):
     """links: path of a file in a repository to where its bytes lie, "lfs/" and their SHA-256; `faults` and `asked` of
-    downloads are by the latter. heads: paths whose metadata was asked for, and what to answer instead of it."""
+    downloads are by the latter. heads: paths whose metadata was asked for, and what to answer instead of it. moved:
+    old paths to new ones."""
 
     links: dict[str, str] = field(default_factory=dict)
     heads: list[str] = field(default_factory=list)
     bad_heads: dict[str, str] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
 
     def add(self, repository: str, revision: str, files: Mapping[str, bytes], *, kind: str = "model") -> None:
         for name, data in files.items():
@@ -41,7 +43,9 @@ class FakeHub(Flaky):
 def _with_links(handler: type) -> type:
     class Handler(handler):
         def do_GET(self):
-            if stored := self.flaky.links.get(self.path.lstrip("/")):
+            if self.path.lstrip("/") in self.flaky.moved:
+                self.to_the_new_name()
+            elif stored := self.flaky.links.get(self.path.lstrip("/")):
                 self.redirect(stored)
             else:
                 super().do_GET()
@@ -52,6 +56,8 @@ def _with_links(handler: type) -> type:
             bad = self.flaky.bad_heads.get(name)
             if bad == "stall":
                 self.flaky.released.wait(30)
+            elif name in self.flaky.moved:
+                self.to_the_new_name()
             elif bad != "unstated" and name in self.flaky.links:
                 self.redirect(self.flaky.links[name])
             else:
@@ -59,6 +65,12 @@ def _with_links(handler: type) -> type:
                 self.send_header("ETag", '"0123456789012345678901234567890123456789"')
                 self.send_header("Content-Length", "1")
                 self.end_headers()
+
+        def to_the_new_name(self):
+            self.send_response(307)
+            self.send_header("Location", f"/{self.flaky.moved[self.path.lstrip('/')]}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def redirect(self, stored: str):
             self.send_response(302)

@@ -1,8 +1,28 @@
 """A file server on loopback that can be told to misbehave, for the tests of downloads."""
 
 import http.server
+import shutil
+import ssl
+import subprocess
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+
+def make_certificate(folder: Path) -> None:
+    """A company's own certificate for 127.0.0.1 and its key, ca.pem and key.pem; "by hash" holds it as OpenSSL looks
+    for it in a folder."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl, which makes a certificate")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=company"
+    extra = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "ca.pem"]
+    subprocess.run([*command.split(), *extra], cwd=folder, check=True, capture_output=True)
+    ask = ["openssl", "x509", "-hash", "-noout", "-in", "ca.pem"]
+    name = subprocess.run(ask, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    (folder / "by hash").mkdir()
+    shutil.copy(folder / "ca.pem", folder / "by hash" / f"{name}.0")
 
 
 @dataclass
@@ -23,6 +43,13 @@ class Flaky:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
+
+    def secure(self, certificate: Path) -> None:
+        """From now on behind the certificate of that folder."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate / "ca.pem", certificate / "key.pem")
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = self.url.replace("http:", "https:")
 
     def __exit__(self, *_):
         self.released.set()

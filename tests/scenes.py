@@ -13,7 +13,7 @@ import numpy as np
 import traitlets as T
 
 from xlib.explore import scene as drawing
-from xlib.explore.view import PALETTE
+from xlib.explore.looks import OKABE_ITO as PALETTE
 
 UNREADABLE = re.compile(
     r"(?<![\w.])[-−]0(\.0+)?(?![\w.])|\b(nan|inf|infinity|None|undefined)\b|\de[-+−]?\d", re.IGNORECASE

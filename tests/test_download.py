@@ -1,15 +1,19 @@
 """Downloads against a server that cuts off, corrupts and stalls."""
 
+import contextlib
 import gzip
 import hashlib
 import os
 import random
+import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
-from flaky_server import Flaky
+from flaky_server import Flaky, make_certificate
 
 from xlib.online import download
 from xlib.online.download import Unavailable, fetch
@@ -195,3 +199,123 @@ fetch([{server.url + "/data.bin"!r}], Path({str(path)!r}), digest={MD5!r})
     assert [process.wait(60) for process in both] == [0, 0]
     assert path.read_bytes() == DATA
     assert ranges(server) == [""]
+
+
+# -- certificates and proxies
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("Zoë's 证书")
+    make_certificate(folder)
+    (folder / "empty.pem").write_text("no certificate in here\n", "utf-8")
+    return folder
+
+
+@pytest.fixture
+def secure(server, certificate, monkeypatch):
+    """The same server, behind that certificate."""
+    server.secure(certificate)
+    for name in BUNDLES:
+        monkeypatch.delenv(name, raising=False)
+    return server
+
+
+BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def test_a_certificate_that_is_not_trusted_is_called_that_and_asked_for_once(secure, path):
+    with pytest.raises(
+        Unavailable, match=r"certificate is not trusted \(.*self.signed.*set REQUESTS_CA_BUNDLE"
+    ) as caught:
+        fetch([f"{secure.url}/data.bin"], path, digest=MD5)
+    assert "Look at the connection" not in str(caught.value)
+    assert not secure.asked
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+@pytest.mark.parametrize("holds", ["ca.pem", "by hash"])
+def test_a_companys_certificate_is_trusted_where_a_variable_names_it(
+    secure, path, certificate, monkeypatch, name, holds
+):
+    monkeypatch.setenv(name, str(certificate / holds))
+    assert fetch([f"{secure.url}/data.bin"], path, digest=MD5).read_bytes() == DATA
+
+
+def test_a_bundle_may_lie_in_the_home_folder_and_the_first_variable_decides(secure, path, certificate, monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda name: str(name).replace("~", str(certificate)))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "~/ca.pem")
+    monkeypatch.setenv("CURL_CA_BUNDLE", "~/empty.pem")  # as in requests, which does not look at it then
+    assert fetch([f"{secure.url}/data.bin"], path, digest=MD5).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+@pytest.mark.parametrize(("file", "state"), [("gone.pem", "is not there"), ("empty.pem", "holds no certificates")])
+def test_a_bundle_that_is_not_there_is_named(secure, path, certificate, monkeypatch, name, file, state):
+    monkeypatch.setenv(name, str(certificate / file))
+    with pytest.raises(Unavailable, match=rf"^{name} names .*{file}, which {state}: correct it or unset it"):
+        fetch([f"{secure.url}/data.bin"], path, digest=MD5)
+    assert not secure.asked
+
+
+def test_where_python_finds_no_certificates_those_of_certifi_are_trusted(monkeypatch):
+    monkeypatch.setattr(ssl, "create_default_context", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    for name in BUNDLES:
+        monkeypatch.delenv(name, raising=False)
+    assert download._trusting().cert_store_stats()["x509_ca"] > 50
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_a_proxy_is_used_and_left_out_where_no_proxy_says_so(server, path, monkeypatch, secured, request):
+    if secured:
+        request.getfixturevalue("secure")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(request.getfixturevalue("certificate") / "ca.pem"))
+    with Proxy() as proxy:
+        scheme = "https" if secured else "http"
+        monkeypatch.setenv(f"{scheme}_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "example.org")
+        assert fetch([f"{server.url}/data.bin"], path, digest=MD5).read_bytes() == DATA
+        assert len(proxy.asked) == 1
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert fetch([f"{server.url}/data.bin"], path.with_name("again"), digest=MD5).read_bytes() == DATA
+        assert len(proxy.asked) == 1
+
+
+class Proxy:
+    """Passes bytes on, for http and, through CONNECT, for https; asked: the first line of each request."""
+
+    def __enter__(self):
+        self.asked, self.listener = [], socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self.pass_on, args=(self.listener.accept()[0],), daemon=True).start()
+
+    def pass_on(self, client):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += client.recv(1)
+        method, target, _ = head.split(b"\r\n")[0].decode().split(" ")
+        self.asked.append(f"{method} {target}")
+        host, port = target.removeprefix("http://").partition("/")[0].split(":")
+        server = socket.create_connection((host, int(port)))
+        if method == "CONNECT":
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        else:
+            server.sendall(head.replace(f"http://{host}:{port}".encode(), b"", 1))
+        threading.Thread(target=self.copy, args=(client, server), daemon=True).start()
+        self.copy(server, client)
+
+    @staticmethod
+    def copy(source, sink):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(2**16):
+                sink.sendall(piece)
+            sink.shutdown(socket.SHUT_WR)

@@ -440,7 +440,7 @@ def test_collapsed_and_zero_embeddings_are_shown_all_the_same():
         warnings.simplefilter("error")
         w = widget(embeddings=np.ones((T, N, D)))
         w.selected = [2]
-        assert static.picture(w.model, palette=[]).size == (760, 500)
+        assert static.picture(w.model).size == (760, 500)
     assert w.model.axes[0] == "PCA 1 (0% of variance)"
     assert [s for _, s in w.neighbours] == [1.0] * 8
     z, options = data()
@@ -569,7 +569,7 @@ def test_steps_may_be_names():
     assert "Clean CLIP (2 of 4 snapshots)." in m.alt_text
     assert m.comparisons["steps"] == ["untrained", "everything"]
     assert (m.step_name(1), model(steps=[0, 10, 1200, 40]).step_name(2)) == ("clean CLIP", "step 1,200")
-    assert static.picture(m, palette=[]) is not None
+    assert static.picture(m) is not None
 
 
 def test_snapshots_are_added_while_something_is_trained():
@@ -662,7 +662,7 @@ def test_a_shape_tells_the_domain_or_else_the_modality():
 def test_more_modalities_than_shapes_will_do_where_each_item_has_a_domain():
     m = model(modality=[f"sense {i % 6}" for i in range(N)], domains=["a", "b"] * 15)
     assert m.groups == ["a", "b"]
-    assert static.picture(m, palette=[]).size == (760, 500)
+    assert static.picture(m).size == (760, 500)
 
 
 # ---- matrix of cosines
@@ -722,13 +722,13 @@ def test_embeddings_of_any_float_type_and_of_one_snapshot(kind):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"embeddings": [[1.0, 2.0]] * N}, TypeError, "embeddings must be a torch.Tensor or numpy array, got list"),
+        ({"embeddings": "numbers"}, TypeError, "embeddings must be a torch.Tensor or numpy array, .* got str"),
         ({"embeddings": np.ones((1, T, N, D))}, ValueError, r"embeddings must have shape .* got \(1, 4, 30, 12\)"),
         ({"embeddings": np.ones((N, 1))}, ValueError, "embeddings must have shape"),
         ({"embeddings": np.ones((0, N, D))}, ValueError, "embeddings must have shape"),
         ({"captions": ["x"] * 29}, ValueError, "captions must have 30 entries, got 29"),
         ({"captions": "x" * 30}, TypeError, "captions must be a sequence of 30 entries, got str"),
-        ({"captions": ["x"] * 29 + [None]}, TypeError, r"captions\[29\] has the wrong type NoneType"),
+        ({"captions": ["x"] * 29 + [["a"]]}, TypeError, r"captions\[29\] has the wrong type list"),
         ({"labels": ["a"] * 31}, ValueError, "labels must have 30 entries, got 31"),
         ({"labels": [0.5] * 30}, TypeError, r"labels\[0\] has the wrong type float"),
         ({"modality": ["a"] * 3}, ValueError, "modality must have 30 entries, got 3"),
@@ -740,19 +740,19 @@ def test_embeddings_of_any_float_type_and_of_one_snapshot(kind):
         ({"pairs": [30] + [-1] * 29}, ValueError, "pairs must be another row, 0 to 29, or −1; got 30 in row 0"),
         ({"pairs": [-1, -2] + [-1] * 28}, ValueError, "got -2 in row 1"),
         ({"pairs": [0] + [-1] * 29}, ValueError, "got 0 in row 0"),
-        ({"pairs": [1.0] * 30}, TypeError, r"pairs\[0\] has the wrong type float"),
+        ({"pairs": [1.5] * 30}, TypeError, r"pairs\[0\] has the wrong type float"),
         ({"steps": [0, 1]}, ValueError, "steps must have 4 entries, got 2"),
         ({"steps": [0, 1, 2, "last"]}, TypeError, "steps must be whole numbers, or names, not both; got"),
         ({"steps": ["a", "b", "", "d"]}, ValueError, "steps must have names that are not empty, got"),
         ({"steps": [0, 1, 2, 2.5]}, TypeError, r"steps\[3\] has the wrong type float"),
         ({"projection": "tsne"}, ValueError, "projection must be one of 'pca', 'umap', got 'tsne'"),
         ({"domains": ["a"] * 3}, ValueError, "domains must have 30 entries, got 3"),
-        ({"domains": [1] * 30}, TypeError, r"domains\[0\] has the wrong type int"),
+        ({"domains": [("a",)] * 30}, TypeError, r"domains\[0\] has the wrong type tuple"),
         ({"encode": "a model"}, TypeError, "encode must be a function of a list of texts, got str"),
         ({"k": 0}, ValueError, "k must be from 1 to 29, got 0"),
         ({"k": 30}, ValueError, "k must be from 1 to 29, got 30"),
         ({"images": [None] * 3}, ValueError, "images must have 30 entries, got 3"),
-        ({"images": [np.ones((5, 5))] * 30}, ValueError, r"images\[0\] must have shape .* got \(5, 5\)"),
+        ({"images": [np.ones(5)] * 30}, ValueError, r"images\[0\] must have shape .* got \(5,\)"),
         (
             {"images": [None, np.full((3, 4, 4), 7.0)] + [None] * 28},
             ValueError,
@@ -941,7 +941,7 @@ def test_still_picture_follows_the_step_and_shows_the_pictures():
     m = model(images=[magenta, *[None] * 29])
 
     def centre():
-        pixels = np.asarray(static.picture(m, palette=[])).astype(int)
+        pixels = np.asarray(static.picture(m)).astype(int)
         rows, columns = np.nonzero(np.abs(pixels - [255, 0, 255]).sum(2) < 60)
         assert len(rows) > 100
         return np.array([rows.mean(), columns.mean()])

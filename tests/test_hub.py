@@ -6,6 +6,7 @@ import time
 
 import pytest
 from fake_hub import FakeHub
+from flaky_server import make_certificate
 
 from xlib.online import hub
 from xlib.online.download import Unavailable
@@ -88,9 +89,9 @@ def test_a_file_that_was_damaged_on_the_disk_is_fetched_again(server):
     ("head", "reason"),
     [
         ("stall", "silent for 2 s"),
-        ("absent", r"127\.0\.0\.1:\d+: 404\)"),
+        ("absent", r"127\.0\.0\.1:\d+: 404 Not Found\)"),
         ("unstated", "it does not state the SHA-256"),
-        ("gone", "ConnectError .*refused"),
+        ("gone", "Connection refused"),
     ],
 )
 def test_a_hub_that_does_not_state_what_a_file_holds_is_left_soon_with_a_sentence(server, head, reason):
@@ -108,6 +109,27 @@ def test_a_hub_that_does_not_state_what_a_file_holds_is_left_soon_with_a_sentenc
     assert time.monotonic() - start < 20  # one try, on a busy machine too
     assert raised.value.__context__ is None  # one sentence, not the library's tracebacks
     assert "\n" not in str(raised.value)
+
+
+def test_a_companys_certificate_is_asked_for_and_then_trusted_for_the_digest_as_well(server, monkeypatch, tmp_path):
+    make_certificate(tmp_path)
+    server.secure(tmp_path)
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    with pytest.raises(Unavailable, match=r"certificate is not trusted .*set REQUESTS_CA_BUNDLE"):
+        bring(files={"data/weights.bin": ""})
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    assert hub._stated(hub._url(NAME, REVISION, "data/weights.bin", "model"), tmp_path / "weights.bin") == (
+        f"sha256:{hashlib.sha256(LARGE).hexdigest()}"
+    )
+
+
+def test_a_repository_that_has_another_name_now_states_the_digest_there(server):
+    old = metadata_of("data/weights.bin").replace("something", "former")
+    server.moved[old] = metadata_of("data/weights.bin")
+    folder = hub.snapshot(NAME.replace("something", "former"), revision=REVISION, files={"data/weights.bin": ""})
+    assert (folder / "data" / "weights.bin").read_bytes() == LARGE
+    assert server.heads == [old, metadata_of("data/weights.bin")]
 
 
 def test_a_missing_file_is_said(server):

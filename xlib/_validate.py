@@ -11,8 +11,16 @@ SAME = {"shape": slice(0, 2), "rows": slice(0, 1), "width": slice(1, 2)}
 
 def reads_values(x: object) -> bool:
     """Whether a look at the values of x costs no waiting. A GPU would first finish all that it was given, and a
-    compiler has no values: what is wrong there shows as a loss that is not finite, which `training.fit` names."""
-    return not isinstance(x, Tensor) or (x.device.type == "cpu" and not torch.compiler.is_compiling())
+    compiler and `torch.func` have no values: what is wrong there shows as a loss that is not finite, which
+    `training.fit` names."""
+    if not isinstance(x, Tensor):
+        return True
+    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not traced(x)
+
+
+def traced(x: Tensor) -> bool:
+    """Whether x stands for the many values of `torch.func.vmap`, or is watched by `grad` and its kin."""
+    return torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def embeddings(
@@ -23,8 +31,10 @@ def embeddings(
     waiting, because what is measured of NaN may look like a number."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor of shape (rows, dimensions), got {type(x).__name__}")
-    if not x.is_floating_point():
-        raise TypeError(f"{name} must hold floating-point numbers, got {x.dtype}")
+    if x.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got {x.layout}")
+    if not x.is_floating_point() or x.dtype.itemsize == 1:  # torch has few functions of 8 bits
+        raise TypeError(f"{name} must hold floating-point numbers of 16 bits or more, got {x.dtype}")
     if x.ndim != 2 or x.numel() == 0:
         raise ValueError(f"{name} must be non-empty with shape (rows, dimensions), got shape {tuple(x.shape)}")
     if like is not None:
@@ -58,7 +68,10 @@ def number(name: str, value: float | Tensor) -> float | Tensor:
         value = value.detach().item()
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number or one-element tensor, got {value!r}")
-    found = float(value)
+    try:
+        found = float(value)
+    except OverflowError:  # such as 10**400
+        found = math.inf
     if not -math.inf < found < math.inf:  # which torch.compile can follow, for a number that changes
         raise ValueError(f"{name} must be a finite number, got {found}")
     return found

@@ -5,7 +5,8 @@ All of them return vectors as they come: normalise them (`F.normalize(z, dim=1)`
 
 import math
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +14,13 @@ from torch import Tensor, nn
 
 
 class Vocabulary:
-    """Words and Chinese characters to integers; 0 pads, 1 stands for any word that is not in the vocabulary.
+    """Words of any language to integers; 0 pads, 1 stands for any word that is not in the vocabulary.
 
-    texts: all texts whose words shall be known. English is cut into lower-case words, Chinese into characters.
+    A text is cut into words, runs of letters and digits with their accents and vowel signs. Where a script has no
+    spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) each character counts as one, and so does each emoji, with
+    its skin tone and all that is joined to it. Capitals and how a letter is encoded make no difference (Unicode's
+    NFC and case folding: "Straße" is "STRASSE"), nor does the shape of the apostrophe in "don’t".
+    texts: strings in a list or the like; all words in them shall be known.
 
     Example:
         >>> vocabulary = Vocabulary(["forty-two", "四十二"])
@@ -23,20 +28,19 @@ class Vocabulary:
         [[2, 0], [2, 1], [6, 4]]
     """
 
-    def __init__(self, texts: Sequence[str]):
-        _strings("texts", texts)
-        words = sorted({word for text in texts for word in _words(text)})
+    def __init__(self, texts: Iterable[str]):
+        words = sorted({word for text in _strings("texts", texts) for word in _words(text)})
         self.index = {word: number for number, word in enumerate(words, start=2)}
 
     def __len__(self) -> int:
         return len(self.index) + 2
 
-    def __call__(self, texts: Sequence[str]) -> Tensor:
+    def __call__(self, texts: Iterable[str]) -> Tensor:
         """texts (B strings, none empty) to tokens (B, L) int64, L the most words of any of them.
 
         Raises TypeError for anything but strings in a list, ValueError for an empty list or a text without a word.
         """
-        _strings("texts", texts)
+        texts = _strings("texts", texts)
         rows = [[self.index.get(word, 1) for word in _words(text)] for text in texts]
         if not all(rows):
             empty = texts[[bool(row) for row in rows].index(False)]
@@ -44,15 +48,67 @@ class Vocabulary:
         return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
 
 
-def _strings(name: str, texts: Sequence[str]) -> None:
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"{name} must be a list of strings, got {texts!r}")
-    if not len(texts):
+def _strings(name: str, texts: Iterable[str]) -> list[str]:
+    """texts as a list, or an error: of strings, and at least one."""
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise TypeError(f"{name} must be a list of strings, got {texts!r:.200}")
+    texts = list(texts)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be a list of strings, got {text!r:.200} in place {row}")
+    if not texts:
         raise ValueError(f"{name} must not be empty")
+    return texts
+
+
+# Scripts without spaces between words, by the first and last of their characters.
+_UNSPACED = [(0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3005, 0x3007), (0x3031, 0x30FF)]
+_UNSPACED += [(0x31F0, 0x31FF), (0x3400, 0x9FFF), (0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x1AFF0, 0x1B16F)]
+_UNSPACED += [(0x20000, 0x3FFFF)]
+_EMOJI = [(0x2194, 0x2199), (0x21A9, 0x21AA), (0x2300, 0x23FF), (0x25AA, 0x25FE), (0x2600, 0x27BF)]
+_EMOJI += [(0x2934, 0x2935), (0x2B00, 0x2BFF), (0x1F000, 0x1FAFF)]
+
+
+class _Kinds(dict):
+    """What `str.translate` makes of each character: one letter for its kind."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = kind = self._kind(code)
+        return kind
+
+    @staticmethod
+    def _kind(code: int) -> str:
+        char = chr(code)
+        if 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF:
+            return "v"  # chooses how the character before it is drawn
+        if 0x1F3FB <= code <= 0x1F3FF or 0xE0020 <= code <= 0xE007F:
+            return "t"  # a skin tone, or a part of a region's flag
+        if 0x1F1E6 <= code <= 0x1F1FF:
+            return "r"  # two of them are a country's flag
+        if char in "\u200c\u200d" or unicodedata.category(char).startswith("M"):
+            return "j" if char == "\u200d" else "m"  # accents and vowel signs: no letters to `re`, which cuts there
+        if any(first <= code <= last for first, last in _EMOJI):
+            return "e"
+        if char.isalnum() or char == "'":
+            apart = not char.isdecimal() and any(first <= code <= last for first, last in _UNSPACED)
+            return "c" if apart else "a"
+        return "'" if char in "·״׳" else " "  # between letters only: in Catalan and in Hebrew
+
+
+_KINDS = _Kinds()
+_WORD = re.compile(
+    r"rr|t|(?:e|.(?=v))[vtm]*(?:j(?:e|.(?=v))[vtm]*)*"  # an emoji
+    r"|c[vm]*"  # a character of a script without spaces
+    r"|a(?:[amvj]|'(?=a))*"  # a word
+)
+_UNSEEN = re.compile("[\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")  # hyphens to be, directions of writing
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[\u4e00-\u9fff]|[a-z0-9']+", text.lower())
+    text = unicodedata.normalize("NFC", _UNSEEN.sub("", text)).casefold().replace("i\u0307", "i")  # as of "İ"
+    text = re.sub(r"(?<=\w)[’ʼ](?=\w)", "'", unicodedata.normalize("NFC", text))
+    words = (text[word.start() : word.end()] for word in _WORD.finditer(text.translate(_KINDS)))
+    return ["".join(char for char in word if _KINDS[ord(char)] != "v") for word in words]
 
 
 class ImageEncoder(nn.Module):
@@ -108,8 +164,28 @@ class TextEncoder(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         states, _ = self.gru(self.embed(tokens))  # (B, L, width)
-        word = (tokens != 0).unsqueeze(2).to(states.dtype)  # (B, L, 1)
-        return self.project((states * word).sum(dim=1) / word.sum(dim=1))  # (B, width) to (B, embed_dim)
+        return self.project(_mean_of_words(states, tokens != 0))  # (B, width) to (B, embed_dim)
+
+
+def _mean_of_words(states: Tensor, words: Tensor) -> Tensor:
+    """The mean over L of states (B, L, d) where words (B, L) are; of none, zeros. Summed in float32 at least."""
+    words = words.unsqueeze(2).to(_wide(states).dtype)
+    return ((states * words).sum(dim=1) / words.sum(dim=1).clamp(min=1)).to(states.dtype)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """x in float32 if it has 16 bits, else as it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Rows of x, its last dimension, at length 1 and in float32 at least; zeros stay zeros.
+
+    In 16 bits the length of a long row is infinite, and that of a row of zeros cannot be kept from being 0."""
+    x = _wide(x)
+    largest = x.detach().abs().amax(dim=-1, keepdim=True)
+    extreme = ((largest > 1e15) | (largest < 1e-10)) & (largest > 0)  # its square would overflow, or vanish
+    return F.normalize(x / largest.where(extreme, torch.ones_like(largest)), dim=-1)
 
 
 def random_affine(
@@ -148,7 +224,17 @@ def random_affine(
         ],
         dim=3,
     )
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return _sampled(images, grid, padding="zeros" if images.device.type == "mps" else "border")
+
+
+def _sampled(images: Tensor, grid: Tensor, *, padding: str) -> Tensor:
+    """images at the places in grid, with the border repeated. Apple's GPU cannot do that before torch 2.13, but what
+    lies outside can be moved to the middle of the outermost pixel: then the padding, of zeros, is never seen."""
+    if padding == "zeros":
+        h, w = images.shape[2:]
+        edge = 1 - 1 / torch.tensor([w, h], device=grid.device, dtype=grid.dtype)
+        grid = grid.clamp(-edge, edge)
+    return F.grid_sample(images, grid, padding_mode=padding, align_corners=False)
 
 
 def edges_and_colours(images: Tensor) -> Tensor:
@@ -157,8 +243,8 @@ def edges_and_colours(images: Tensor) -> Tensor:
     Histograms of oriented gradients, 8 directions in 8x8 cells and, of the picture at a quarter of its size, in 4x4
     cells (Dalal & Triggs 2005); a histogram of 64 colours in 2x2 cells; and an 8x8 thumbnail. A thousand pictures are
     too few to learn such filters from, and enough to learn what to make of them.
-    images: (N, 3, H, W) float in [0, 1], H and W at least 32, or ValueError. Returns (N, 1088) float32: four blocks
-    of unit length (or of zeros, where there is no edge).
+    images: (N, 3, H, W) float in [0, 1] or uint8 in [0, 255], H and W at least 32, or ValueError.
+    Returns (N, 1088), float32 or, of float64, that: four blocks of unit length (or of zeros, where there is no edge).
     Relations: where all have edges, `f @ f.T / 4` is `space.cosine_similarity_matrix(f, f)`: four cosines' mean.
 
     Example:
@@ -169,6 +255,14 @@ def edges_and_colours(images: Tensor) -> Tensor:
     """
     if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < 32:
         raise ValueError(f"images must have shape (N, 3, H, W) with H and W at least 32, got {tuple(images.shape)}")
+    if images.dtype == torch.uint8:
+        images = images / 255
+    elif not images.is_floating_point():
+        raise ValueError(f"images must be floating in [0, 1], or uint8 in [0, 255], got {images.dtype}")
+    elif len(images) and not (images.min() >= -1e-3 and images.max() <= 1.001):  # NaN fails too
+        least, most = images.min().item(), images.max().item()
+        raise ValueError(f"images must be in [0, 1], or uint8 in [0, 255], got floats from {least:.3g} to {most:.3g}")
+    images = _wide(images)
     # A hundred at a time: the 64 colours of a thousand pictures would take most of a gigabyte.
     return torch.cat([_edges_and_colours(part) for part in images.split(100)])
 
@@ -180,7 +274,7 @@ def _edges_and_colours(images: Tensor) -> Tensor:
         _colour_histogram(images[:, :, ::2, ::2], cells=2),
         F.adaptive_avg_pool2d(images, 8),
     ]
-    return torch.cat([F.normalize(block.flatten(1), dim=1) for block in blocks], dim=1)  # (N, 1088)
+    return torch.cat([_unit(block.flatten(1)) for block in blocks], dim=1)  # (N, 1088)
 
 
 def _oriented_gradients(images: Tensor, *, cells: int, directions: int = 8) -> Tensor:
@@ -207,7 +301,7 @@ class Centre(nn.Module):
     """Takes a fixed mean off and brings what is left to unit length. Features of real data share a large common
     part, and two vectors that agree in nothing else still have a high cosine because of it.
 
-    mean: (D,). forward: (..., D) to (..., D).
+    mean: (D,). forward: (..., D) to (..., D) in the features' dtype, computed in float32 at least.
     Relations: `Centre(torch.zeros(D))` is `F.normalize(features, dim=-1)`.
 
     Example:
@@ -221,4 +315,4 @@ class Centre(nn.Module):
         self.register_buffer("mean", mean.detach().clone())
 
     def forward(self, features: Tensor) -> Tensor:
-        return F.normalize(features - self.mean, dim=-1)
+        return _unit(_wide(features) - _wide(self.mean)).to(torch.result_type(features, self.mean))

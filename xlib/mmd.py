@@ -18,11 +18,10 @@ from itertools import combinations_with_replacement, pairwise
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from xlib import _validate
+from xlib import _sizes, _validate
 from xlib.progress import tqdm
 
 Bandwidths = float | Iterable[float] | Tensor | None
@@ -53,18 +52,36 @@ def median_bandwidth(x: Tensor, y: Tensor) -> Tensor:
         (9.0, 900.0)
     """
     z = torch.cat(_samples(x, y, least=1))
+    home = z.device
+    if home.type == "mps":  # has no kthvalue in torch 2.5
+        z = z.cpu()
     scale = z.abs().amax().clamp(min=torch.finfo(z.dtype).tiny)
     z /= scale  # or else squares of 1e30 overflow
     if len(z) > MEDIAN_ROWS:
         order = torch.linalg.vector_norm(z - z.mean(dim=0), dim=1).argsort()
         z = z[order[torch.arange(MEDIAN_ROWS, device=z.device) * (len(z) - 1) // (MEDIAN_ROWS - 1)]]
-    distances = F.pdist(z)  # (rows (rows - 1) / 2,)
-    lower, upper = (distances.kthvalue((len(distances) + extra) // 2).values for extra in (1, 2))
-    if _validate.reads_values(lower) and lower == 0:
-        raise ValueError(
-            f"x and y must not coincide in half of their {len(distances)} pairs: their median distance is 0"
-        )
-    return (lower + upper) / 2 * scale
+    near = z - z.mean(dim=0)
+    known = _validate.reads_values(z)
+    with torch.autocast(z.device.type, enabled=False):
+        table = _sizes.squared_distances(near, near) if known else _sizes.exact_squared_distances(z, z)
+    lower, upper = _middle(table)
+    if known and lower < near.square().sum(dim=1).amax() / 256:  # so near that rounding shows
+        lower, upper = _middle(_sizes.exact_squared_distances(z, z))
+    if known and lower == 0:
+        pairs = len(z) * (len(z) - 1) // 2
+        raise ValueError(f"x and y must not coincide in half of their {pairs} pairs: their median distance is 0")
+    return (((lower.sqrt() + upper.sqrt()) / 2).to(z.dtype) * scale).to(home)
+
+
+def _middle(table: Tensor) -> tuple[Tensor, Tensor]:
+    """The two middle values, or the middle one twice, of what stands above the diagonal of a square table."""
+    i, j = torch.triu_indices(*table.shape, 1, device=table.device)
+    pairs = table[i, j]
+    lower = pairs.kthvalue((len(pairs) + 1) // 2).values
+    if len(pairs) % 2:
+        return lower, lower
+    below = pairs <= lower  # a second kthvalue would take as long as the first
+    return lower, torch.where(below.sum() > len(pairs) // 2, lower, pairs.masked_fill(below, math.inf).amin())
 
 
 def mmd2(
@@ -111,16 +128,19 @@ def mmd2(
     if estimator == "rff":
         _validate.whole("features", features, least=1)
         _generator(generator)
-    z, rates = _scaled([x, y], *_bandwidths(bandwidths, x, y))  # (n + m, d)
+    z, rates, far = _scaled([x, y], *_bandwidths(bandwidths, x, y))  # (n + m, d)
     n, m = len(x), len(y)
     with torch.autocast(z.device.type, enabled=False):
         if estimator == "linear":
-            return _linear(z[:n], z[n:], rates)
-        if estimator == "rff":
-            return _random_features(z[:n], z[n:], rates, features, generator)
-        if estimator == "unbiased":
-            return _WeightedSum.apply(z, n, rates, (1 / n / (n - 1), -1 / n / m, 1 / m / (m - 1)))
-        return _WeightedSum.apply(z, n, rates, (1 / n**2, -1 / n / m, 1 / m**2)) + (1 / n + 1 / m)  # i = j: k = 1
+            value = _linear(z[:n], z[n:], rates)
+        elif estimator == "rff":
+            value = _random_features(z[:n], z[n:], rates, features, generator)
+        elif estimator == "unbiased":
+            value = _weighted_sum(z, n, rates, far, (1 / n / (n - 1), -1 / n / m, 1 / m / (m - 1)))
+        else:
+            value = _weighted_sum(z, n, rates, far, (1 / n**2, -1 / n / m, 1 / m**2))
+            value = value + (1 / n + 1 / m)  # i = j: k = 1
+    return value.to(x.dtype)
 
 
 def mmd2_by_label(z: Tensor, labels: Tensor) -> Tensor:
@@ -135,12 +155,13 @@ def mmd2_by_label(z: Tensor, labels: Tensor) -> Tensor:
         (0.714, 0.714)
     """
     x, y = _samples(z[:1], z[1:], least=1)  # any cut will do where rows are pooled
-    z, rates = _scaled([x, y], *_bandwidths(None, x, y))
+    dtype = x.dtype
+    z, rates, far = _scaled([x, y], *_bandwidths(None, x, y))
     x, y = sides = torch.stack([labels == 0, labels == 1]).to(z)
     n, m = x.sum(), y.sum()
     partners = torch.stack([x / n / (n - 1) - y / n / m, y / m / (m - 1) - x / n / m])
     with torch.autocast(z.device.type, enabled=False):
-        return _WeightedSum.apply(z, 0, rates, (1.0, 1.0, 1.0), sides, partners)
+        return _weighted_sum(z, 0, rates, far, (1.0, 1.0, 1.0), sides, partners).to(dtype)
 
 
 class PermutationTest(NamedTuple):
@@ -198,8 +219,8 @@ def permutation_test(
     labels = (None, None) if groups is None else _groups(groups, *samples)
     # Symmetric, and with a small x nothing cancels.
     (x, x_groups), (y, y_groups) = sorted(zip(samples, labels, strict=True), key=lambda side: len(side[0]))
-    z, rates = _scaled([x, y], *_bandwidths(bandwidths, x, y))  # (n + m, d)
-    given, values, step = z.new_zeros(1, len(z)), [], max(1, SPLITS // len(z))
+    z, rates, far = _scaled([x, y], *_bandwidths(bandwidths, x, y))  # (n + m, d)
+    given, values, step = x.new_zeros(1, len(z)), [], max(1, SPLITS // len(z))
     given[0, : len(x)] = 1
     member = given  # whether the first, the second, ... of a random order goes to x
     if groups is not None:  # the order within each group instead, one group below the other
@@ -210,12 +231,13 @@ def permutation_test(
         order = noise.argsort(dim=1).to(z.device)  # (s, n + m), s splits
         if groups is not None:
             order = order.gather(1, pooled[order].argsort(dim=1, stable=True))
-        splits = torch.cat([given, z.new_zeros(noise.shape).scatter_(1, order, member.expand_as(order))])
+        splits = torch.cat([given, x.new_zeros(noise.shape).scatter_(1, order, member.expand_as(order))])
         with torch.autocast(z.device.type, enabled=False):
-            block = _split_values(z, len(x), rates, splits)
+            block, size = _split_values(z, len(x), rates, far, splits)
         values.append(block[1:])
     statistic, null = block[0], torch.cat(values)
-    ties = 16 * torch.finfo(z.dtype).eps  # few rows have few splits: equal ones must not differ by rounding
+    # Few rows have few splits, and rows that coincide fewer: equal ones must not differ by rounding.
+    ties = 16 * torch.finfo(x.dtype).eps * size[0]
     return PermutationTest(statistic, (1 + (null >= statistic - ties).sum().item()) / (1 + permutations), null)
 
 
@@ -237,14 +259,14 @@ def witness(points: Tensor, x: Tensor, y: Tensor, *, bandwidths: Bandwidths) -> 
     x_wide, y_wide = _samples(x, y, least=1, wait=True)
     _validate.embeddings("points", points, like=x, like_name="x", same="width")
     p = len(points)
-    z, rates = _scaled([points.to(x_wide.dtype), x_wide, y_wide], *_bandwidths(bandwidths, x_wide, y_wide))
+    z, rates, far = _scaled([points.to(x_wide.dtype), x_wide, y_wide], *_bandwidths(bandwidths, x_wide, y_wide))
     weights = z.new_tensor([1 / len(x)] * len(x) + [-1 / len(y)] * len(y))
     values = z.new_zeros(p)
     with torch.autocast(z.device.type, enabled=False):
         for a, value in zip(z[:p].split(TILE), values.split(TILE), strict=True):
             for b, weight in zip(z[p:].split(TILE), weights.split(TILE), strict=True):
-                value += _tile(a, b, rates)[0] @ weight
-    return values
+                value += _tile(a, b, rates, far)[0] @ weight
+    return values.to(x_wide.dtype)
 
 
 def coral(x: Tensor, y: Tensor) -> Tensor:
@@ -261,7 +283,21 @@ def coral(x: Tensor, y: Tensor) -> Tensor:
         >>> coral(x, x + 7).item(), coral(x, 2 * x).item()
         (0.0, 9.0)
     """
-    x, y = (sample - sample.mean(dim=0) for sample in _samples(x, y, least=2))  # torch.cov would make a GPU wait
+    x, y = _samples(x, y, least=2)
+    value = _coral(_sizes.off_mean(x), _sizes.off_mean(y))
+    info = torch.finfo(value.dtype)
+    if _validate.reads_values(value) and not math.sqrt(info.tiny) < value < info.max:  # fourth powers of odd sizes
+        size = _sizes.power_of_two(x, y)
+        off = [_sizes.off_mean(sample / size) for sample in (x, y)]
+        within = _sizes.power_of_two(*off)
+        unit = _coral(*(sample / within for sample in off))
+        value = unit * (size * within) * (size * within) * (size * within) * (size * within)
+        value = _sizes.held(value, parts=unit - (16 * info.eps) ** 2, x=x, y=y)
+    return value
+
+
+def _coral(x: Tensor, y: Tensor) -> Tensor:
+    """Of samples off their means. (torch.cov would make a GPU wait.)"""
     with torch.autocast(x.device.type, enabled=False):
         return (x.T @ x / (len(x) - 1) - y.T @ y / (len(y) - 1)).square().sum() / (4 * x.shape[1] ** 2)
 
@@ -322,19 +358,32 @@ def _generator(generator: torch.Generator | None) -> None:
         raise TypeError(f"generator must be a torch.Generator, for nothing is random unseen, got {generator!r}")
 
 
-def _scaled(samples: list[Tensor], unit: Number, sigmas: list[Number]) -> tuple[Tensor, list[Number]]:
-    """All rows, one below the other, moved and scaled so that kernel r is exp(-rates[r] * squared distance).
+def _scaled(samples: list[Tensor], unit: Number, sigmas: list[Number]) -> tuple[Tensor, list[Number], bool]:
+    """All rows, one below the other, moved and scaled so that kernel r is exp(-rates[r] * squared distance); and
+    whether they lie so far apart that |a|² + |b|² - 2 a·b would say nothing about those that are near.
 
-    Moved to their mean, because |a|² + |b|² - 2 a·b cancels badly far from the origin; rates[0] is 1.
+    Moved to their mean, because that cancels badly far from the origin, too; rates[0] is 1. Far ones are moved to
+    their median, for a single one may have dragged the mean away, and on a CPU come in float64.
     """
     z = torch.cat(samples)
-    z = z.sub_(z.detach().mean(dim=0)).mul_(1 / (math.sqrt(2) * (unit * sigmas[0])))
-    largest = 2 * torch.linalg.vector_norm(z.detach()) * (sigmas[0] / sigmas[-1])
-    if _validate.reads_values(largest) and not largest.square().isfinite():
+    size = _sizes.power_of_two(z)
+    z, unit = (z, unit) if size == 1 else (z / size, unit / size)
+    factor = 1 / (math.sqrt(2) * (unit * sigmas[0]))
+    z = z.sub_(z.detach().mean(dim=0)).mul_(factor)
+    largest = 2 * torch.linalg.vector_norm(z.detach(), dim=1).amax() * (sigmas[0] / sigmas[-1])
+    rates = [(sigmas[0] / sigma) ** 2 for sigma in sigmas]
+    if not _validate.reads_values(largest):
+        return z, rates, False
+    if not largest.square().isfinite():
         raise ValueError(
-            f"bandwidths must not be so small that distances / σ overflow in {z.dtype}, got {unit * sigmas[-1]}"
+            f"bandwidths must not be so small that distances / σ overflow in {z.dtype}, got "
+            f"{unit * sigmas[-1] * size:.3g} for distances up to {largest * unit * sigmas[-1] * size:.3g}"
         )
-    return z, [(sigmas[0] / sigma) ** 2 for sigma in sigmas]
+    far = bool(torch.finfo(z.dtype).eps * largest.square() > 1e-2)
+    if far:
+        rows = torch.cat(samples).double() / size
+        z = (rows - rows.detach().median(dim=0).values) * factor
+    return z, rates, far
 
 
 # -- the estimators, on rows from _scaled
@@ -366,17 +415,31 @@ def _random_features(x: Tensor, y: Tensor, rates: list[Number], features: int, g
     return (mean_embedding(x) - mean_embedding(y)).square().sum() / features
 
 
-class _WeightedSum(torch.autograd.Function):
+def _weighted_sum(
+    z: Tensor,
+    n: int,
+    rates: list[Number],
+    far: bool,
+    weights: tuple[float, float, float],
+    sides: Tensor | None = None,
+    partners: Tensor | None = None,
+) -> Tensor:
     """The sum of weight * k(z[i], z[j]) over i ≠ j; weights for both among the first n rows, one, and none.
     Where sides and partners (2, rows) are given, each pair has a weight of its own too, sides[:, i] · partners[:, j].
-
-    The gradient of one number is as small as the input, so it is made on the way and no tile is kept or redone.
     """
+    wanted = torch.is_grad_enabled() and (z.requires_grad or _validate.traced(z))
+    return _WeightedSum.apply(z, n, rates, far, weights, sides, partners, wanted)[0]
+
+
+class _WeightedSum(torch.autograd.Function):
+    """The gradient of one number is as small as the input, so it is made on the way and no tile is kept or redone."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx, z, n, rates, weights, sides=None, partners=None):
+    def forward(z, n, rates, far, weights, sides, partners, wanted):
         total, gradient = 0.0, torch.zeros_like(z)
-        for i, j, kernel, slope in _tiles(z, n, rates, want_slope=ctx.needs_input_grad[0]):
+        for i, j, kernel, slope in _tiles(z, n, rates, far, want_slope=wanted):
             weight = weights[(i.start >= n) + (j.start >= n)]
             if sides is not None:
                 own = (sides[:, i, None] * partners[:, None, j]).sum(dim=0)
@@ -384,37 +447,45 @@ class _WeightedSum(torch.autograd.Function):
             part = kernel.sum()  # in 64 bits, for much of these sums cancels; MPS has them on the CPU alone
             part = (part.cpu() if part.device.type == "mps" else part).double()
             total = total + weight * (1 + (i != j)) * part
-            if ctx.needs_input_grad[0]:  # d|a - b|² = 2 (a - b)·(da - db), and each pair counts twice
+            if wanted:  # d|a - b|² = 2 (a - b)·(da - db), and each pair counts twice
                 slope *= 4 * weight
                 for a, b, rows in ((i, j, slope), (j, i, slope.T))[: 1 + (i != j)]:
                     gradient[a] += rows.sum(dim=1, keepdim=True) * z[a] - rows @ z[b]
-        ctx.save_for_backward(gradient)
-        return total.to(z)
+        return total.to(z), gradient
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, upstream):
-        return upstream * ctx.saved_tensors[0], None, None, None, None, None
+    def backward(ctx, upstream, _):
+        return upstream * ctx.saved_tensors[0], *[None] * 7
 
 
-def _split_values(z: Tensor, n: int, rates: list[Number], splits: Tensor) -> Tensor:
-    """The unbiased MMD² of each split (s, rows of z) of the rows into n of x (1) and the others of y (0)."""
+def _split_values(z: Tensor, n: int, rates: list[Number], far: bool, splits: Tensor) -> tuple[Tensor, Tensor]:
+    """The unbiased MMD² of each split (s, rows of z) of the rows into n of x (1) and the others of y (0); and the
+    size of what was added and subtracted for it. The kernel in 64 bits, where there are any: or else rows that
+    coincide would not have the same in common with all others."""
     m = len(z) - n
-    of_row, xx = torch.zeros_like(z[:, 0]), torch.zeros_like(splits[:, 0])
-    for i, j, kernel, _ in _tiles(z, n, rates):
+    of_row, xx = splits.new_zeros(len(z)), torch.zeros_like(splits[:, 0])
+    for i, j, kernel, _ in _tiles(z if z.device.type == "mps" else z.double(), n, rates, far):
+        kernel = kernel.to(splits)
         xx += (1 + (i != j)) * ((splits[:, i] @ kernel) * splits[:, j]).sum(dim=1)
         of_row[i] += kernel.sum(dim=1)
         if i != j:
             of_row[j] += kernel.sum(dim=0)
     xy = splits @ of_row - xx  # (s,)
     yy = of_row.sum() - 2 * xy - xx
-    return xx / n / (n - 1) + yy / m / (m - 1) - 2 * xy / n / m
+    within, across = xx / n / (n - 1) + yy / m / (m - 1), 2 * xy / n / m
+    return within - across, within + across
 
 
 # -- the kernel matrix, a tile at a time
 
 
-def _tiles(z: Tensor, n: int, rates: list[Number], *, want_slope: bool = False) -> Iterator[tuple]:
+def _tiles(z: Tensor, n: int, rates: list[Number], far: bool, *, want_slope: bool = False) -> Iterator[tuple]:
     """Slices i <= j of the rows, and _tile of them: the other half of the matrix is its mirror image.
 
     The diagonal is 0, and no tile has rows of both samples, x (the first n) and y.
@@ -424,16 +495,17 @@ def _tiles(z: Tensor, n: int, rates: list[Number], *, want_slope: bool = False) 
     pairs = list(combinations_with_replacement(parts, 2))
     quiet = len(pairs) < 200 or torch.compiler.is_compiling()
     for i, j in pairs if quiet else tqdm(pairs, leave=False, delay=1):
-        yield i, j, *_tile(z[i], z[j], rates, same=i == j, want_slope=want_slope)
+        yield i, j, *_tile(z[i], z[j], rates, far, same=i == j, want_slope=want_slope)
 
 
-def _tile(a: Tensor, b: Tensor, rates: list[Number], *, same: bool = False, want_slope: bool = False) -> tuple:
+def _tile(
+    a: Tensor, b: Tensor, rates: list[Number], far: bool, *, same: bool = False, want_slope: bool = False
+) -> tuple[Tensor, Tensor]:
     """The average of exp(-rate * |a[i] - b[j]|²) over rates, and, if wanted, its derivative by the squared distance.
 
     `same`: a is b, and a point and itself are no pair.
     """
-    a2, b2 = (torch.linalg.vector_norm(rows, dim=1).square() for rows in (a, b))
-    squared = torch.addmm(b2, a, b.T, alpha=-2).add_(a2[:, None]).clamp_(min=0)  # (len(a), len(b))
+    squared = (_sizes.exact_squared_distances if far else _sizes.squared_distances)(a, b)  # (len(a), len(b))
     if same:
         squared.fill_diagonal_(math.inf)
     kernel, slope = torch.zeros_like(squared), torch.zeros_like(squared[: len(a) * want_slope])

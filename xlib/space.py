@@ -4,7 +4,7 @@ Embeddings are rows. `za` and `zb` are paired: row i of one belongs to row i of 
 `cosine_similarity_matrix` normalises, as its name says; alignment, uniformity and the modality gap are *defined* for
 unit vectors, and take what they are given: pass `F.normalize(z, dim=1)` unless you want to see what happens without.
 16-bit embeddings are computed, and results returned, in float32. Wrong input raises a TypeError or ValueError that
-names the argument.
+names the argument; so do numbers so large, or so small, that the result cannot be held.
 """
 
 import math
@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
-from xlib import _validate
+from xlib import _sizes, _validate
 
 
 def cosine_similarity_matrix(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -53,7 +52,8 @@ def alignment(za: torch.Tensor, zb: torch.Tensor, *, alpha: float = 2) -> torch.
     _validate.embeddings("za", za)
     _validate.embeddings("zb", zb, like=za, like_name="za")
     _validate.positive("alpha", alpha)
-    return torch.linalg.vector_norm(_wide(za) - _wide(zb), dim=1).pow(alpha).mean()
+    distances = _sizes.lengths(_wide(za) - _wide(zb))  # (N,)
+    return _sizes.held(distances.pow(alpha).mean(), parts=distances, za=za, zb=zb)
 
 
 def uniformity(z: torch.Tensor, *, t: float = 2) -> torch.Tensor:
@@ -73,9 +73,19 @@ def uniformity(z: torch.Tensor, *, t: float = 2) -> torch.Tensor:
     """
     _validate.embeddings("z", z)
     _at_least_two("z", z)
-    _validate.positive("t", t)
-    squared = F.pdist(_wide(z)).pow(2)  # (N (N - 1) / 2,)
-    return (-t * squared).logsumexp(dim=0) - math.log(len(squared))
+    home, t, z = z.device, _validate.positive("t", t), _wide(z)
+    if home.type == "mps":  # has no gradient of cdist in torch 2.5
+        z = z.cpu()
+    near = z - z.mean(dim=0)
+    rounding = torch.finfo(z.dtype).eps * near.detach().square().sum(dim=1).amax()
+    if _validate.reads_values(z) and t * rounding.item() < 1e-5:
+        with torch.autocast(z.device.type, enabled=False):
+            squared = _sizes.squared_distances(near, near)  # (N, N)
+    else:
+        squared = _sizes.held(_sizes.exact_squared_distances(z, z), z=z)
+    exponents = (-t * squared).fill_diagonal_(-math.inf)  # a point and itself are no pair
+    log_mean = exponents.flatten().logsumexp(dim=0) - math.log(len(z) * (len(z) - 1))
+    return _sizes.held(log_mean.to(home, z.dtype), z=z)
 
 
 class ModalityGap(NamedTuple):
@@ -104,8 +114,10 @@ def modality_gap(za: torch.Tensor, zb: torch.Tensor) -> ModalityGap:
     """
     _validate.embeddings("za", za)
     _validate.embeddings("zb", zb, like=za, like_name="za", same="width")
-    vector = _wide(za).mean(dim=0) - _wide(zb).mean(dim=0)  # (d,)
-    return ModalityGap(vector, torch.linalg.vector_norm(vector))
+    size = _sizes.power_of_two(za, zb)  # or else sums of 1e38 overflow
+    vector = (_wide(za) / size).mean(dim=0) - (_wide(zb) / size).mean(dim=0)  # (d,)
+    length = _sizes.lengths(vector[None])[0] * size
+    return ModalityGap(vector * size, _sizes.held(length, za=za, zb=zb))
 
 
 @torch.no_grad()
@@ -133,7 +145,8 @@ def procrustes(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     _validate.embeddings("b", b, like=a, like_name="a", same="rows", wait=True)
     if a.shape[1] > b.shape[1]:
         raise ValueError(f"a must have at most b's {b.shape[1]} dimensions, got {a.shape[1]}")
-    u, _, vt = torch.linalg.svd(_wide(a).T @ _wide(b), full_matrices=False)  # (d_a, d_a) and (d_a, d_b)
+    a, b = (_wide(x) / _sizes.power_of_two(x, wait=True) for x in (a, b))  # lengths do not turn anything
+    u, _, vt = torch.linalg.svd(a.T @ b, full_matrices=False)  # (d_a, d_a) and (d_a, d_b)
     return u @ vt
 
 
@@ -192,8 +205,8 @@ def cca(a: torch.Tensor, b: torch.Tensor, *, dim: int, regularisation: float = 0
     _validate.whole("dim", dim, least=1, most=min(a.shape[1], b.shape[1], len(a) - 1))
     if _validate.number("regularisation", regularisation) < 0:
         raise ValueError(f"regularisation must be 0 or above, got {regularisation}")
-    mean_a, whiten_a, scores_a = _whiten(_wide(a), regularisation)
-    mean_b, whiten_b, scores_b = _whiten(_wide(b), regularisation)
+    mean_a, whiten_a, scores_a = _whiten("a", _wide(a), regularisation)
+    mean_b, whiten_b, scores_b = _whiten("b", _wide(b), regularisation)
     rank = min(scores_a.shape[1], scores_b.shape[1])
     if dim > rank:
         raise ValueError(f"dim must be at most {rank}, the smaller rank of a and b off their means, got {dim}")
@@ -201,18 +214,30 @@ def cca(a: torch.Tensor, b: torch.Tensor, *, dim: int, regularisation: float = 0
     return CCA(mean_a, whiten_a @ p[:, :dim], mean_b, whiten_b @ qt[:dim].T, correlations[:dim].clamp(max=1.0))
 
 
-def _whiten(x: torch.Tensor, regularisation: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _whiten(name: str, x: torch.Tensor, regularisation: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The mean (d,), the map (d, rank) that whitens rows off the mean, and the whitened rows (N, rank) / sqrt(N - 1).
 
     By SVD of the rows themselves: forming their covariance first would square its condition number.
     """
-    mean = x.mean(dim=0)
-    u, s, vt = torch.linalg.svd(x - mean, full_matrices=False)
+    size = _sizes.power_of_two(x, wait=True)
+    x = x / size
+    off = _sizes.off_mean(x)
+    columns = _columns(x, off) if regularisation == 0 else torch.ones_like(off[0])  # (d,)
+    u, s, vt = torch.linalg.svd(off / columns, full_matrices=False)
     kept = s > s[0] * max(x.shape) * torch.finfo(x.dtype).eps  # what is smaller is rounding
     u, s, vt = u[:, kept], s[kept], vt[kept]
     variance = s**2 / (len(x) - 1)
     ridged = (variance + regularisation * variance.sum() / x.shape[1]).sqrt()
-    return mean, vt.T / ridged, u * (variance.sqrt() / ridged)
+    mean, weight = x.mean(dim=0) * size, vt.T / ridged / columns[:, None] / size
+    return mean, _sizes.held(weight, **{name: x * size}), u * (variance.sqrt() / ridged)
+
+
+def _columns(x: torch.Tensor, off: torch.Tensor) -> torch.Tensor:
+    """(d,) what to divide x's columns by, which changes no correlation: 1, but where one is so small beside the
+    others that it would be taken for their rounding."""
+    largest = off.abs().amax(dim=0)
+    noise = 4 * torch.finfo(x.dtype).eps * x.abs().amax(dim=0)  # of a constant
+    return (largest / largest.max()).masked_fill((largest > largest.max() / 256) | (largest <= noise), 1.0)
 
 
 def _project(name: str, x: torch.Tensor, mean: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -967,7 +967,7 @@ MUTANTS = {
     check_save: [
         ("maps.picture", "pad + m * (look.width + gap)", "pad", "both maps are in the picture"),
         ("maps.picture", "Math.max(2, dpr)", "dpr", "two pixels for each of CSS"),
-        ("maps.picture", "for (const { x, name, draw } of row)", "for (const { x, name, draw } of [])", "the legend"),
+        ("maps.picture", "for (const { x, name, draw, wide } of row)", "for (const {} of [])", "the legend"),
     ],
     check_legend: [
         ("maps.bright", "view.lit ?", "false ?", "a class that is not pressed fades"),

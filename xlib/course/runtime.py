@@ -4,10 +4,12 @@ import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+import math
 import os
 import platform
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -42,35 +44,95 @@ def seed_everything(seed: int) -> torch.Generator:
 
 
 def pick_device() -> torch.device:
-    """The fastest device at hand: CUDA (NVIDIA, or AMD under ROCm), then Apple's MPS, then the CPU.
+    """The device that XLIB_DEVICE names: "cpu", "cuda" (NVIDIA, or AMD under ROCm), one of several such as "cuda:1",
+    "mps" (Apple). Where it is not set: the CPU under XLIB_BUDGET=cpu, else CUDA, MPS or the CPU, in this order.
+
+    Raises ValueError where XLIB_DEVICE names no device, or one that is not there.
 
     Example:
-        >>> device = pick_device()
-        >>> device.type in ("cuda", "mps", "cpu")
-        True
+        >>> from unittest import mock
+        >>> with mock.patch.dict(os.environ, XLIB_DEVICE="cpu"): pick_device()
+        device(type='cpu')
+        >>> with mock.patch.dict(os.environ, XLIB_DEVICE="", XLIB_BUDGET="cpu"): pick_device()
+        device(type='cpu')
     """
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    cuda = max(1, torch.cuda.device_count()) if torch.cuda.is_available() else 0
+    at_hand = ["cuda"] * bool(cuda) + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    asked = os.environ.get("XLIB_DEVICE", "").strip().lower()
+    if not asked:
+        return torch.device("cpu" if _asked_budget() == "cpu" else at_hand[0])
+    at_hand += [f"cuda:{index}" for index in range(cuda)]
+    if asked not in at_hand:
+        raise ValueError(
+            f"the environment variable XLIB_DEVICE must be one of {', '.join(map(repr, at_hand))}, which torch "
+            f"{torch.__version__} finds here, got {asked!r}"
+        )
+    return torch.device(asked)
+
+
+def _asked_budget() -> str:
+    """What XLIB_BUDGET holds, "" where it is not set."""
+    chosen = os.environ.get("XLIB_BUDGET", "").strip().lower()
+    if chosen:
+        _validate.choice("the environment variable XLIB_BUDGET", chosen, BUDGETS)
+    return chosen
 
 
 def budget() -> str:
-    """How much to compute: "gpu" where there is a GPU, else "cpu"; XLIB_BUDGET=smoke cuts each training run to a
-    few steps, to see that everything runs (claims are then reported but not enforced).
-    Raises ValueError where XLIB_BUDGET holds anything but smoke, cpu or gpu.
+    """How much to compute: "gpu" where `pick_device` takes a GPU, else "cpu"; XLIB_BUDGET=smoke cuts each training
+    run to a few steps, to see that everything runs (claims are then reported but not enforced).
+    Raises ValueError where XLIB_BUDGET holds anything but smoke, cpu or gpu; as `pick_device` does.
 
     Example:
         >>> from unittest import mock
         >>> with mock.patch.dict(os.environ, XLIB_BUDGET="Smoke"): budget()
         'smoke'
     """
-    chosen = os.environ.get("XLIB_BUDGET", "").strip().lower()
-    if not chosen:
-        return "cpu" if pick_device().type == "cpu" else "gpu"
-    _validate.choice("the environment variable XLIB_BUDGET", chosen, BUDGETS)
-    return chosen
+    return _asked_budget() or ("cpu" if pick_device().type == "cpu" else "gpu")
+
+
+def cores() -> int:
+    """How many CPU cores this process may use, at least 1: those of the machine, less what is kept from it by its
+    affinity (`taskset`, a batch system) or by the quota of its container (Docker, Kubernetes, a JupyterHub).
+
+    Example:
+        >>> 1 <= cores() <= os.cpu_count()
+        True
+    """
+    process = psutil.Process()
+    own = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else math.inf  # macOS has none
+    return max(1, min(os.cpu_count() or 1, own, *map(math.ceil, _quotas())))
+
+
+_CGROUPS, _OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+
+
+def _quotas() -> Iterator[float]:
+    """The processor time a second that Linux grants this process's control groups, and those around them, in cores.
+
+    Version 2 says it in one file, `cpu.max`, version 1 in two. A container may see the names of its groups as the
+    host has them, and the files as if its own group were the top: so files that are not there are passed over.
+    """
+    try:
+        lines = _OWN_CGROUP.read_text("utf-8").splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = _CGROUPS / "cpu" if controllers else _CGROUPS
+        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+        own = top / group.strip("/")
+        for folder in (own, *own.parents):
+            if not folder.is_relative_to(top):
+                break
+            try:
+                quota, period = " ".join((folder / name).read_text("utf-8") for name in names).split()
+                if quota not in ("max", "-1"):
+                    yield int(quota) / int(period)
+            except (OSError, ValueError, ZeroDivisionError):
+                continue
 
 
 def steps(cpu: int, *, gpu: int | None = None) -> int:
@@ -187,9 +249,10 @@ def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str
     minutes: what the lesson took on two CPU cores. batch, model: what it trains, as `by_budget` has chosen it.
 
     Flushing denormals (numbers below 1e-38) to zero changes no result that anyone can see, and spares CPUs a slow
-    path that softmax and Adam walk into: a small network trains up to several times faster. Half of the cores are
+    path that softmax and Adam walk into: a small network trains up to several times faster. Half of the `cores` are
     left to the browser and the rest of the machine: a small network has little for them to do, and threads that wait
-    for each other make its training several times slower.
+    for each other make its training several times slower. OMP_NUM_THREADS, where it is set, says how many threads.
+    Raises as `pick_device` and `budget` do, before anything is seeded.
 
     Example:
         >>> device = start(seed=1, batch=64, minutes="2 minutes")
@@ -199,13 +262,18 @@ def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str
     """
     from xlib.explore.view import show_widgets  # here, since other users of this module need no widget
 
+    device, said = pick_device(), {"budget": budget()}
     show_widgets()
     seed_everything(seed)
     torch.set_flush_denormal(True)
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) // 2)))
-    device = pick_device()
+    if not os.environ.get("OMP_NUM_THREADS", "").strip():
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), cores() // 2)))
+    if device.index is not None:
+        torch.cuda.set_device(device)  # so that what asks for "cuda" means the same one
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} thread(s)"
-    said = {"budget": budget(), "seed": seed, "batch": batch, "model": model, "expected time": minutes}
+    if os.environ.get("XLIB_DEVICE", "").strip():
+        name += ", as XLIB_DEVICE says"
+    said |= {"seed": seed, "batch": batch, "model": model, "expected time": minutes}
     where = f"device {device} ({name})"
     print(" · ".join([where, *(f"{what} {value}" for what, value in said.items() if value != "")]))
     return device
@@ -229,7 +297,7 @@ def self_check() -> list[tuple[str, str, bool]]:
     rows += [
         ("device", torch.cuda.get_device_name() if device.type == "cuda" else device.type, True),
         ("budget", budget(), True),
-        ("CPU cores", str(os.cpu_count()), True),
+        ("CPU cores", str(cores()) + (f" of {os.cpu_count()}" if cores() != os.cpu_count() else ""), True),
         ("free memory", f"{free:.1f} of {memory.total / 2**30:.1f} GiB", free > 1),
     ]
     at_hand = {

@@ -15,6 +15,7 @@ import torch
 
 from xlib import _validate
 from xlib._files import written_whole
+from xlib.course import runtime
 from xlib.progress import tqdm
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -66,7 +67,7 @@ def run_seeds(
         raise ValueError(f"seeds must hold at least one, each once, got {seeds}")
     if file is not None and settings is None:
         raise ValueError("settings must say what the numbers in the file depend on, got None")
-    processes = os.cpu_count() or 1 if processes is None else processes
+    processes = runtime.cores() if processes is None else processes
     _validate.whole("processes", processes, least=1)
 
     done = {"settings": json.loads(json.dumps(settings)), "versions": _versions()} | {name: [] for name in runs}

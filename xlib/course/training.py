@@ -1,22 +1,18 @@
 """One plain training loop: a progress bar, a history, snapshots for the explorer, checkpoints that resume."""
 
 import contextlib
-import json
 import math
 import os
 import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from xlib._files import written_whole
 from xlib.course import runtime
+from xlib.course._checkpoint import Checkpoint, needs_closure, takes_loss
 from xlib.progress import tqdm
 
 
@@ -44,7 +40,10 @@ class Run:
 
 
 class TrainingDiverged(RuntimeError):
-    """A loss term became NaN or infinite. The model still holds the weights of the last good step."""
+    """A loss term became NaN or infinite. `model` holds the weights of the last good step, `run` what was reached."""
+
+    model: nn.Module | None = None
+    run: Run | None = None
 
 
 def fit(
@@ -76,7 +75,8 @@ def fit(
         steps: where to stop, counted from the very first step, so that a resumed run ends where an unbroken one does.
         generator: what `loss` draws its batches from; its state is part of a checkpoint, so that a resumed run
             sees the batches that it would have seen.
-        scheduler: stepped once a step. after_step: called after each, for example to clamp a temperature.
+        scheduler: stepped once a step, with the loss where it takes one, as ReduceLROnPlateau does.
+        after_step: called after each step, for example to clamp a temperature.
         snapshot: returns a tensor to keep, such as embeddings of fixed items; called in evaluation mode without
             gradients before the first step, after each `every` steps, and after the last one.
         live: called with the run after each snapshot, to show how the training goes: an explorer's `follow`.
@@ -86,8 +86,19 @@ def fit(
         title: stands before the progress bar.
     Returns a Run. After Ctrl-C it holds what was reached, `interrupted` is True, and the model is usable.
     Raises TrainingDiverged where a term of the loss is not finite: it says which and at which step, and no update is
-    made; ValueError for steps or every not above zero, `live` without `snapshot`, or a loss of something else than
-    scalars.
+    made; ValueError for steps or every not above zero, `live` without `snapshot`, a loss of something else than
+    scalars, an optimizer that needs a closure (LBFGS), a one-cycle schedule of fewer steps, a checkpoint that is
+    damaged, in use, or of another model, optimizer class or shape of snapshot (nothing is changed then); OSError for
+    a checkpoint that cannot be written.
+
+    A resumed run is the unbroken one, number by number: weights, buffers, optimiser, schedule, and the random states
+    of `generator`, torch (CPU and GPUs), NumPy and Python come from the checkpoint. Another number of processes,
+    torch.compile, another device or dtype are no hindrance; a GPU draws other numbers than a CPU, though. Another
+    rate or option of the optimizer is in force from there on, and another schedule (also one that is planned for
+    other steps) goes on at the step that was reached; what has changed is printed. With fewer steps than were
+    reached the model and the Run of the checkpoint come back as they are. What `fit` cannot see starts anew: other
+    generators, a DataLoader's place in its epoch, what `loss` keeps outside the model (a moving average, a queue),
+    buffers that are not persistent, and the random states of all processes but the first.
 
     Example:
         >>> model = nn.Linear(1, 1, bias=False)
@@ -101,51 +112,73 @@ def fit(
             raise ValueError(f"{name} must be at least 1, got {value}")
     if live is not None and snapshot is None:
         raise ValueError("live shows snapshots: it needs snapshot=..., a function that returns them")
-    store = None if checkpoint is None else _Checkpoint(Path(checkpoint), model, optimizer, scheduler, generator)
-    run = Run() if store is None else store.load()
-    first = runtime.is_first_process()
-    if snapshot is not None and not run.snapshots:
-        _take(run, model, snapshot)
-    if live is not None and first:
-        live(run)
-    model.train()
-    device = next(model.parameters()).device
-    precision = runtime.autocast(device) if mixed else contextlib.nullcontext()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    silent = {} if first else {"disable": True}  # and else as TQDM_DISABLE says
-    bar = tqdm(total=steps, initial=min(run.step, steps), desc=title, leave=False, **silent)
-    try:
-        with _stop_between_steps() as stop:
-            while run.step < steps and not stop:
-                run.history.append(_one_step(model, loss, optimizer, run.step, precision))
-                if scheduler is not None:
-                    scheduler.step()
-                if after_step is not None:
-                    after_step()
-                bar.update()
-                if run.step % 10 == 0:
-                    bar.set_postfix(loss=f"{run.history[-1]['loss']:.4f}", refresh=False)
-                if run.step % every == 0 or run.step == steps:
-                    if snapshot is not None:
-                        _take(run, model, snapshot)
-                    if live is not None and first:
-                        live(run)
-                    if store is not None:
-                        store.save(run)
-        run.interrupted = run.step < steps
-    except KeyboardInterrupt:  # a second Ctrl-C, or one in a thread that cannot catch signals
-        run.interrupted = True
-    finally:
-        bar.close()
-        model.eval()
-    if run.interrupted and first:
-        print(f"{title}: stopped by you after {run.step} of {steps} steps; what was reached is kept")
-    if run.interrupted and store is not None:
-        store.save(run)
-    if device.type == "cuda" and first:
-        print(f"{title}: at most {torch.cuda.max_memory_allocated(device) / 2**20:,.0f} MB of GPU memory")
-    return run
+    if needs_closure(optimizer):
+        raise ValueError(f"optimizer {type(optimizer).__name__} calls the loss itself (a closure); fit takes others")
+    store = None
+    if checkpoint is not None:
+        store = Checkpoint(checkpoint, model, optimizer, scheduler, generator, steps=steps, title=title)
+    _check_plan(scheduler, steps, resumed=store is not None)
+    with store or contextlib.nullcontext():
+        run = Run() if store is None else Run(*store.load(snapshot and (lambda: _shape(model, snapshot))))
+        first = runtime.is_first_process()
+        if snapshot is not None and not run.snapshots:
+            _take(run, model, snapshot)
+        if live is not None and first:
+            live(run)
+        model.train()
+        device = next(model.parameters()).device
+        precision = runtime.autocast(device) if mixed else contextlib.nullcontext()
+        told = scheduler is not None and takes_loss(scheduler)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        silent = {} if first else {"disable": True}  # and else as TQDM_DISABLE says
+        bar = tqdm(total=steps, initial=min(run.step, steps), desc=title, leave=False, **silent)
+        if store is not None:
+            store.restore_random()
+        try:
+            with _stop_between_steps() as stop:
+                while run.step < steps and not stop:
+                    run.history.append(_one_step(model, loss, optimizer, run.step, precision))
+                    if scheduler is not None:
+                        scheduler.step(*[run.history[-1]["loss"]] * told)
+                    if after_step is not None:
+                        after_step()
+                    bar.update()
+                    if run.step % 10 == 0:
+                        bar.set_postfix(loss=f"{run.history[-1]['loss']:.4f}", refresh=False)
+                    if run.step % every == 0 or run.step == steps:
+                        if snapshot is not None:
+                            _take(run, model, snapshot)
+                        if live is not None and first:
+                            live(run)
+                        if store is not None:
+                            store.save(run.history, run.snapshots)
+            run.interrupted = run.step < steps
+        except KeyboardInterrupt:  # a second Ctrl-C, or one in a thread that cannot catch signals
+            run.interrupted = True
+        except TrainingDiverged as error:
+            error.model, error.run = model, run
+            raise
+        finally:
+            bar.close()
+            model.eval()
+        if run.interrupted and first:
+            print(f"{title}: stopped by you after {run.step} of {steps} steps; what was reached is kept")
+        if run.interrupted and store is not None:
+            store.save(run.history, run.snapshots)
+        if device.type == "cuda" and first:
+            print(f"{title}: at most {torch.cuda.max_memory_allocated(device) / 2**20:,.0f} MB of GPU memory")
+        return run
+
+
+def _check_plan(scheduler, steps: int, *, resumed: bool) -> None:
+    """Raise unless a one-cycle schedule lasts for the steps: torch says so after the update that is one too many."""
+    chained = isinstance(scheduler, torch.optim.lr_scheduler.ChainedScheduler)
+    for part in scheduler._schedulers if chained else [scheduler]:
+        if isinstance(part, torch.optim.lr_scheduler.OneCycleLR):
+            left = part.total_steps - (0 if resumed else part.last_epoch)
+            if left < steps:
+                raise ValueError(f"scheduler is planned for {left} steps, and steps is {steps}: plan it for as many")
 
 
 def one_cycle(
@@ -255,78 +288,19 @@ _ADVICE = "No update was made. Try a smaller learning rate, or look at what goes
 
 
 @torch.no_grad()
+def _shape(model: nn.Module, snapshot: Callable[[], Tensor]) -> tuple[int, ...]:
+    """Of a snapshot that nobody keeps; every part's mode stays."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        return tuple(snapshot().shape)
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+@torch.no_grad()
 def _take(run: Run, model: nn.Module, snapshot: Callable[[], Tensor]) -> None:
     model.eval()
     run.snapshots.append((run.step, snapshot().detach().cpu().clone()))
     model.train()
-
-
-class _Checkpoint:
-    """state.json says where the run is and which safetensors file belongs to it. It is replaced last and in one
-    move, so a crash at any moment leaves the older state whole."""
-
-    def __init__(self, folder, model, optimizer, scheduler, generator):
-        self.folder, self.model, self.optimizer = folder, model, optimizer
-        self.scheduler, self.generator = scheduler, generator
-
-    def save(self, run: Run) -> None:
-        if not runtime.is_first_process():
-            return  # the others hold the same weights
-        optimizer = self.optimizer.state_dict()
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        numbers = {}
-        for index, slots in optimizer["state"].items():
-            for name, value in slots.items():
-                (tensors if isinstance(value, Tensor) else numbers)[f"optimizer.{index}.{name}"] = value
-        for number, (_, value) in enumerate(run.snapshots):
-            tensors[f"snapshot.{number}"] = value
-        tensors["random.batches"] = self.generator.get_state()
-        tensors["random.global"] = torch.get_rng_state()
-        if torch.cuda.is_available():
-            tensors["random.cuda"] = torch.cuda.get_rng_state()
-        state = {
-            "tensors": f"step-{run.step}.safetensors",
-            "history": run.history,
-            "snapshots": [step for step, _ in run.snapshots],
-            "optimizer": {"groups": optimizer["param_groups"], "numbers": numbers},
-            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
-        }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-        with written_whole(self.folder / state["tensors"]) as beside:
-            save_file(copies, beside)
-        with written_whole(self.folder / "state.json") as beside:
-            beside.write_text(json.dumps(state), encoding="utf-8")
-        for old in self.folder.glob("step-*.safetensors"):
-            if old.name != state["tensors"]:
-                old.unlink()
-
-    def load(self) -> Run:
-        if not (self.folder / "state.json").exists():
-            return Run()
-        try:
-            state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
-            tensors = load_file(self.folder / state["tensors"])
-        except (OSError, ValueError, SafetensorError) as error:
-            raise ValueError(
-                f"checkpoint {self.folder} is damaged ({error}); delete the folder to start again"
-            ) from error
-        model = {name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")}
-        expected = {name: value.shape for name, value in self.model.state_dict().items()}
-        if {name: value.shape for name, value in model.items()} != expected:
-            raise ValueError(f"checkpoint {self.folder} holds another model's weights; give another folder")
-        slots: dict[int, dict] = {}
-        for name, value in [*tensors.items(), *state["optimizer"]["numbers"].items()]:
-            if name.startswith("optimizer."):
-                _, index, slot = name.split(".", 2)
-                slots.setdefault(int(index), {})[slot] = value
-        self.model.load_state_dict(model)
-        self.optimizer.load_state_dict({"state": slots, "param_groups": state["optimizer"]["groups"]})
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(state["scheduler"])
-        self.generator.set_state(tensors["random.batches"])
-        torch.set_rng_state(tensors["random.global"])
-        if "random.cuda" in tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["random.cuda"])
-        snapshots = [(step, tensors[f"snapshot.{number}"]) for number, step in enumerate(state["snapshots"])]
-        return Run(history=state["history"], snapshots=snapshots)

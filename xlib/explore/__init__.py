@@ -11,13 +11,15 @@ __all__ = ["Explorer", "ExplorerModel", "explore"]
 def explore(
     embeddings,
     *,
-    captions,
+    captions=None,
     images=None,
     labels=None,
+    values=None,
     domains=None,
     modality=None,
     pairs=None,
     steps=None,
+    coordinates=None,
     projection="pca",
     encode=None,
     suggestions=(),
@@ -26,14 +28,18 @@ def explore(
 ):
     """Show an embedding as a widget: hover, search, play its training, click for nearest neighbours, compare.
 
-    embeddings: (N, d), or (T, N, d) for T snapshots over training; torch or numpy, finite, used as they are.
-    captions: N strings. images: N pictures, each (3|4, h, w) or (h, w, 3|4), uint8 or float in [0, 1], or None for an
-    item without one; a tensor (N, ...) too. labels: N class names or ints, or None; up to 8 classes are coloured.
-    domains: N names, or None; modality: N names, such as "image" and "text" (default: by who has a picture). A
-    marker's shape tells an item's domain, or where it has none its modality: at most 4 different ones.
+    embeddings: (N, d), or (T, N, d) for T snapshots over training: a tensor, an array, a table or rows of numbers, in
+    float32's range, finite, used as they are. captions: N texts (default: the rows' numbers). images: N pictures,
+    each of PIL, a file's path, or (3|4, h, w), (h, w, 3|4) or (h, w), uint8 or float in [0, 1]; a tensor (N, ...)
+    too. What an item does not have is None, NaN or NA, in any column.
+    labels: N class names or ints: the 26 largest classes have a colour each. values: N numbers, coloured on a scale
+    that leaves a few far ones out; where there are labels too, colour tells the values and the card both.
+    domains: N names; modality: N names, such as "image" and "text" (default: by who has a picture). A marker's shape
+    tells an item's domain, or where it has none its modality: of more than 12 the smallest share one.
     pairs: N ints, the row of the counterpart in the other modality, −1 for none; many may share one. steps: T ints,
-    the training step of each snapshot, or T names, such as those of models. projection: "pca" or "umap" to begin
-    with, one map for all snapshots.
+    the training step of each snapshot, or T names, such as those of models.
+    coordinates: (N, 2) or (T, N, 2), a map of your own, shown first, as it is. projection: "pca" or "umap" to begin
+    with, one map for all snapshots. Where a few items lie far away from all others, a map shows them at its edge.
     encode: a function of a list of M texts to an (M, d) tensor or array in the space of the last snapshot. With it
     one can type captions of one's own, and span an axis between any two texts. suggestions: up to 6 captions to try.
     k: how many neighbours to list, by cosine in all d dimensions at the step shown (default: 8, or all).
@@ -55,6 +61,7 @@ def explore(
     """
     given = dict(locals())  # the same arguments, checked there
     _validate.choice("projection", projection, ("pca", "umap"))
-    if inputs.snapshots(embeddings).shape[1] > many.MOST:
-        return many.scatter(embeddings, captions, labels, projection)
+    given["embeddings"] = z = inputs.snapshots(embeddings)
+    if z.shape[1] > many.MOST:
+        return many.scatter(z, captions, labels, projection)
     return Explorer(ExplorerModel(**given))

@@ -12,10 +12,10 @@ function createCard(view) {
     ui.card.hidden = i < 0 || view.tab !== "map" || view.one() === i;
     if (i < 0) return;
     const cosine = () => data.pairCosine(i, get("step")).toFixed(2);
-    const pair = pairs[i] >= 0 ? `cosine with its ${data.kindOf(pairs[i])} ${cosine()}` : "";
+    const pair = pairs[i] >= 0 ? `cosine with its ${data.modalities.length > 1 ? data.kindOf(pairs[i]) : "pair"} ${cosine()}` : "";
     const several = view.partners.length ? `paired with ${count(view.partners.length)} items` : "";
     const lines = [captions[i], data.facts(i), pair || several].filter(Boolean);
-    const text = lines.map((words, l) => h(l ? "span" : "b", {}, short(words, 120)));
+    const text = lines.map((words, l) => h(l ? "span" : "b", { dir: "auto" }, short(words, 120)));
     const picture = h("canvas");
     if (sprites[i] >= 0) drawThumb(view, picture, i, 56);
     ui.card.replaceChildren(...(sprites[i] >= 0 ? [picture] : []), h("div", {}, ...text));

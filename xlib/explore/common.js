@@ -5,9 +5,18 @@ const OWN_KEYS = ["data-lm-suppress-shortcuts", "true"]; // Jupyter's shortcuts 
 
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
 const count = (x) => x.toLocaleString("en");
-const short = (text, most) => (text.length > most ? text.slice(0, most - 1).trimEnd() + "…" : text);
+const segmenter = Intl.Segmenter && new Intl.Segmenter(); // which not all browsers have
+const rightToLeft = (text) => /^[^\p{L}]*[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/u.test(text);
 const packed = ([r, g, b]) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0; // as ImageData has it in memory
 const scratch = (w, h) => new OffscreenCanvas(w, h).getContext("2d", { willReadFrequently: true });
+
+/** The text, cut to so many signs: an emoji of several parts is one, as is a letter with its accents. */
+function short(text, most) {
+  if (text.length <= most) return text;
+  const start = text.slice(0, 16 * most);
+  const found = segmenter ? Array.from(segmenter.segment(start), ({ segment }) => segment) : [...start];
+  return found.length > most ? found.slice(0, most - 1).join("").trimEnd() + "…" : text;
+}
 
 function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);

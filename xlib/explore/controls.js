@@ -33,7 +33,7 @@ const TRAINING_MARKUP = `
     <input data-ui="slider" type="range" min="0" step="1" aria-label="Training step">
     <span data-ui="at" class="step"></span>
   </div>`;
-const PROJECTIONS = { pca: "PCA", umap: "UMAP", axis: "Between two texts" };
+const PROJECTIONS = { given: "As given", pca: "PCA", umap: "UMAP", axis: "Between two texts" };
 const COMPARISONS = {
   "": "nothing",
   steps: "first and later step",
@@ -65,7 +65,7 @@ function createControls(view) {
   /** Which projections and comparisons can be had, and which are chosen. */
   function fillChoices() {
     const [projection, [from, to]] = [get("projection"), get("axis").length ? get("axis") : ["", ""]];
-    const can = (name) => !offline || get("maps")[name];
+    const can = (name) => (!offline && name !== "given") || get("maps")[name];
     const offer = (option, offered) => (option.hidden = option.disabled = !offered);
     const few = (select) => [...select.options].filter((option) => !option.disabled).length < 2;
     const both = can("pca") && can("umap");

@@ -1,18 +1,40 @@
 // How one item looks wherever it is drawn: its marker or picture, its thumbnail, and the legend that explains both and
 // fades what one does not want to see.
 
-const MARKERS = ["circle", "diamond", "triangle", "square"]; // of items without a picture, by domain or modality
-const OUTLINES = ["rounded", "octagon", "circle", "square"]; // of pictures: what cuts little off comes first
+// Of items without a picture, by domain or modality.
+const MARKERS = ["circle", "diamond", "triangle", "square", "down", "plus", "cross", "star", "left", "right", "wide",
+  "tall"]; // prettier-ignore
+// Of pictures: what cuts little off comes first. The digits say which corners are cut, from the upper left on clockwise.
+const OUTLINES = ["rounded", "1111", "circle", "square", "0101", "1010", "hexagon", "1100", "0011", "1000", "0100",
+  "0010"]; // prettier-ignore
+const PLUS = [[-1, -3], [1, -3], [1, -1], [3, -1], [3, 1], [1, 1], [1, 3], [-1, 3], [-1, 1], [-3, 1], [-3, -1], [-1, -1]];
+const CORNERS = {
+  diamond: [[0, -1], [1, 0], [0, 1], [-1, 0]],
+  triangle: [[0, -1], [1, 0.75], [-1, 0.75]],
+  down: [[0, 1], [-1, -0.75], [1, -0.75]],
+  left: [[-1, 0], [0.75, -1], [0.75, 1]],
+  right: [[1, 0], [-0.75, 1], [-0.75, -1]],
+  plus: PLUS.map(([x, y]) => [x / 3, y / 3]),
+  cross: PLUS.map(([x, y]) => [(x - y) / 4, (x + y) / 4]),
+  star: Array.from({ length: 10 }, (_, k) => [k % 2 ? 0.45 : 1.1, (k * Math.PI) / 5]).map(([r, angle]) =>
+    [r * Math.sin(angle), -r * Math.cos(angle)]),
+  wide: [[-1, -0.4], [1, -0.4], [1, 0.4], [-1, 0.4]],
+  tall: [[-0.4, -1], [0.4, -1], [0.4, 1], [-0.4, 1]],
+};
+
+/** The corners of a box, some of them cut; u and v: how far from the middle a cut begins. */
+function cutCorners(cut, u, v) {
+  const pairs = [[[-1, -v], [-u, -1]], [[u, -1], [1, -v]], [[1, v], [u, 1]], [[-u, 1], [-1, v]]];
+  const whole = [[-1, -1], [1, -1], [1, 1], [-1, 1]];
+  return pairs.flatMap((pair, k) => (cut[k] === "1" ? pair : [whole[k]]));
+}
 
 /** A shape's path around (0, 0), w wide and h high. */
 function outline(c, shape, w, h) {
-  const cut = 0.6 * Math.min(w, h); // of an octagon's corners
+  const cut = 0.6 * Math.min(w, h); // of the corners
   const [u, v] = [1 - cut / w, 1 - cut / h];
-  const corners = {
-    diamond: [[0, -1], [1, 0], [0, 1], [-1, 0]],
-    triangle: [[0, -1], [1, 0.75], [-1, 0.75]],
-    octagon: [[-u, -1], [u, -1], [1, -v], [1, v], [u, 1], [-u, 1], [-1, v], [-1, -v]],
-  }[shape];
+  const hexagon = [[-1, 0], [-u, -1], [u, -1], [1, 0], [u, 1], [-u, 1]];
+  const corners = CORNERS[shape] ?? (shape === "hexagon" ? hexagon : cutCorners(shape, u, v));
   c.beginPath();
   if (shape === "circle") c.ellipse(0, 0, w / 2, h / 2, 0, 0, 2 * Math.PI);
   else if (shape === "rounded") c.roundRect(-w / 2, -h / 2, w, h, Math.min(w, h) / 5);
@@ -51,9 +73,9 @@ function smooth(c, cell, scale) {
 
 /** Item i around (x, y), its longer side about `size` CSS pixels, by the canvas. */
 function drawItem(view, c, i, x, y, size) {
-  const { sprites, across, cell, classOf, group } = view.data;
+  const { sprites, across, cell, tone, group } = view.data;
   const { atlas, theme } = view.look;
-  const [tint, rim] = [theme.colours, theme.rims].map((of) => of[classOf[i] + 1]);
+  const [tint, rim] = [theme.colours, theme.rims].map((of) => of[tone[i]]);
   c.save();
   c.translate(x, y);
   if (pictured(view, i)) {
@@ -88,26 +110,37 @@ function drawThumb(view, canvas, i, size) {
   if (look.theme) drawItem(view, c, i, size / 2, size / 2, data.sprites[i] >= 0 ? size - 2 : Math.min(size, 22));
 }
 
-/** What shapes and colours mean, a button each: what is not pressed is faded on the map. */
+/** What shapes and colours mean, a button each: what is not pressed is faded on the map. Values have a scale. */
 function createLegend(view) {
   const { data, look, ui, on } = view;
-  const { classOf, group } = data;
-  const faded = { group: new Set(), classOf: new Set() }; // what the buttons have put out
+  const { group, scale } = data;
+  const faded = { group: new Set(), tone: new Set() }; // what the buttons have put out
   const buttons = [];
 
-  const withPictures = (g) => group.some((of, i) => of === g && data.sprites[i] >= 0);
-  const shape = (g) => (withPictures(g) ? `picture ${OUTLINES[g]}` : MARKERS[g]);
-  if (data.groups.length > 1) data.groups.forEach((name, g) => add("group", g, name, shape(g)));
-  data.palette.forEach((_, c) => add("classOf", c, data.classes[c], "square"));
+  const withPictures = data.groups.map(() => false);
+  group.forEach((g, i) => (withPictures[g] ||= data.sprites[i] >= 0));
+  if (data.groups.length > 1) data.groups.forEach((name, g) => add("group", g, name));
+  data.tones.forEach((name, c) => add("tone", c + 1, name));
+  if (scale) addScale();
+  if (scale?.missing) add("tone", 0, `no value (${count(scale.missing)})`);
 
-  function add(kind, code, name, form) {
+  function add(kind, code, name) {
     const title = "Click: fade or show. Shift and a click, or two clicks: this alone, or all again.";
-    const node = h("button", { type: "button", title }, h("i", { class: form }), name);
+    const node = h("button", { type: "button", title }, h("canvas"), h("span", {}, name));
     node.setAttribute(...OWN_KEYS);
-    buttons.push({ kind, code, node });
+    buttons.push({ kind, code, name, node });
     on(node, "click", (event) => (event.shiftKey || event.altKey ? alone : toggle)(kind, code));
     on(node, "dblclick", () => alone(kind, code)); // after two clicks, which have undone each other
     ui.legend.append(node);
+  }
+
+  /** From the lowest to the highest value, or the only one. */
+  function addScale() {
+    const bar = h("div", { class: "bar", style: `background: linear-gradient(90deg, ${data.palette.join()})` });
+    const texts = scale.low === scale.high ? [scale.middle] : [scale.low, scale.middle, scale.high];
+    const numbers = h("div", { class: "ends" }, ...texts.map((text) => h("span", {}, text)));
+    const label = `Colour scale of values: ${texts.join(", ")}`;
+    ui.legend.append(h("div", { class: "values", role: "img", "aria-label": label }, bar, numbers));
   }
 
   function toggle(kind, code) {
@@ -116,44 +149,60 @@ function createLegend(view) {
   }
 
   function alone(kind, code) {
-    const others = [...new Set(data[kind])].filter((other) => other !== code); // −1, without a class, is one of them
+    const others = [...new Set(data[kind])].filter((other) => other !== code); // also 0, without a class
     const was = faded[kind].size === others.length && !faded[kind].has(code);
     faded[kind] = new Set(was ? [] : others);
     follow();
   }
 
   function follow() {
-    const some = faded.group.size + faded.classOf.size > 0;
-    view.lit = some ? group.map((g, i) => !faded.group.has(g) && !faded.classOf.has(classOf[i])) : null;
+    const some = faded.group.size + faded.tone.size > 0;
+    view.lit = some ? group.map((g, i) => !faded.group.has(g) && !faded.tone.has(data.tone[i])) : null;
     fillLegend();
     view.redraw();
   }
 
   function fillLegend() {
-    for (const { kind, code, node } of buttons) {
-      const inks = look.theme && kind === "classOf" ? [look.theme.colours[code + 1], look.theme.rims[code + 1]] : [];
-      node.firstChild.style.color = inks[0] ?? "";
-      node.firstChild.style.outline = inks[1] ? `1px solid ${inks[1]}` : "";
+    for (const button of buttons) {
+      const { kind, code, node } = button;
       node.setAttribute("aria-pressed", !faded[kind].has(code));
+      if (!look.theme) continue;
+      const [canvas, side] = [node.firstChild, 14];
+      canvas.width = canvas.height = side * (look.dpr || 1);
+      const c = canvas.getContext("2d");
+      c.scale(look.dpr || 1, look.dpr || 1);
+      c.translate(side / 2, side / 2);
+      drawMark(c, button);
     }
+  }
+
+  /** An entry's mark around (0, 0), 12 pixels wide. */
+  function drawMark(c, { kind, code }) {
+    const { theme } = look;
+    const ofTone = kind === "tone";
+    const form = ofTone ? "square" : withPictures[code] ? OUTLINES[code] : MARKERS[code];
+    outline(c, form, 11, 11);
+    const colour = ofTone ? theme.colours[code] : theme.ink;
+    Object.assign(c, { fillStyle: colour, strokeStyle: (ofTone && theme.rims[code]) || colour, lineWidth: 1.5 });
+    if (ofTone || !withPictures[code]) c.fill();
+    c.stroke();
+  }
+
+  /** The scale for a picture, 160 pixels wide, beneath (0, 0). */
+  function drawScale(c) {
+    const steps = data.palette.length;
+    data.palette.forEach((colour, k) => {
+      c.fillStyle = colour;
+      c.fillRect(-6 + (160 * k) / steps, -5, 160 / steps + 0.5, 10);
+    });
   }
 
   /** For a picture: each entry that is not faded, and a function that draws its mark around (0, 0), 12 pixels wide. */
   view.legend = () => {
-    const { theme } = look;
-    return buttons.filter(({ kind, code }) => !faded[kind].has(code)).map(({ kind, code, node }) => ({
-      name: node.textContent,
-      draw(c) {
-        const ofClass = kind === "classOf";
-        const form = ofClass ? "square" : withPictures(code) ? OUTLINES[code] : MARKERS[code];
-        outline(c, form, 11, 11);
-        const colour = ofClass ? theme.colours[code + 1] : theme.ink;
-        const rim = (ofClass && theme.rims[code + 1]) || colour;
-        Object.assign(c, { fillStyle: colour, strokeStyle: rim, lineWidth: 1.5 });
-        if (ofClass || !withPictures(code)) c.fill();
-        c.stroke();
-      },
-    }));
+    const shown = buttons.filter(({ kind, code }) => !faded[kind].has(code));
+    const found = shown.map((button) => ({ name: button.name, draw: (c) => drawMark(c, button) }));
+    const ends = scale && (scale.low === scale.high ? scale.middle : `${scale.low} to ${scale.high}`);
+    return scale ? [...found, { name: ends, wide: 150, draw: drawScale }] : found;
   };
 
   return { fill: fillLegend };

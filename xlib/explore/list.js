@@ -2,6 +2,7 @@
 // its pair, its nearest neighbours and how far the map is to be trusted; or, where several are selected, all of them.
 
 const CHUNK = 40; // rows that a long list has at first, and gains each time that its end comes into sight
+const TALLY = 12; // classes that are counted in words
 const PATIENCE = 200; // ms that an answer may take before the list says that it waits
 const LIST_MARKUP = `
   <aside aria-label="Selected item">
@@ -56,7 +57,7 @@ function createList(view) {
 
   function makeRow(tag, name) {
     const [thumb, bar] = [h("canvas"), h("i")];
-    const [caption, meta] = [h("span", { class: "caption" }), h("span", { class: "meta" })];
+    const [caption, meta] = [h("span", { class: "caption", dir: "auto" }), h("span", { class: "meta" })];
     const node = h(tag, { class: name }, thumb, caption, meta, h("span", { class: "bar" }, bar));
     const row = { node, thumb, caption, meta, bar, index: -1, drawn: null };
     if (tag === "div") return row;
@@ -244,7 +245,9 @@ function createList(view) {
     const counts = new Map();
     for (const i of chosen) counts.set(data.classOf[i], (counts.get(data.classOf[i]) ?? 0) + 1);
     const most = [...counts].sort((a, b) => b[1] - a[1]);
-    return most.map(([c, times]) => `${count(times)} ${data.classes[c] ?? "without a class"}`).join(", ");
+    const named = most.slice(0, TALLY).map(([c, times]) => `${count(times)} ${data.classes[c] ?? "without a class"}`);
+    const rest = most.length - named.length;
+    return [...named, ...(rest ? [`and ${count(rest)} more`] : [])].join(", ");
   }
 
   /** The query has changed: show what it finds, in place of what was selected. */

@@ -7,6 +7,7 @@ const LEAST = 0.25; // of its largest extent: a step that shrinks further is see
 const FAMILY = "system-ui, sans-serif";
 const FONT = `12px ${FAMILY}`;
 const MOST_ZOOM = 60;
+const STRIP = 0.04; // of a map's width, for what lies beyond its edge; as in view.py
 const MOST = 4e6; // pixels that all pictures together may have to be scaled at once; larger ones are drawn one by one
 const QUICK = 8; // ms that scaling them may take while something is zoomed; what takes longer waits for its end
 
@@ -20,8 +21,9 @@ function mix(a, b, t) {
 }
 
 /** A layout as Python has sent it, unpacked: its frames, one after the other, and for each the box that it fills
-    (left, right, bottom, top). `free`: its two axes are different things, so that each has a scale of its own. */
-function unpackLayout(sent, n, free) {
+    (left, right, bottom, top). `free`: its two axes are different things, so that each has a scale of its own; `far`:
+    of each frame the rows that lie beyond the map, and are drawn at its edge; `poles`: it stands between two texts. */
+function unpackLayout(sent, n) {
   const frames = numbers(sent.frames, Uint16Array);
   const boxes = [];
   for (let from = 0; from < frames.length; from += 2 * n) {
@@ -41,7 +43,7 @@ function unpackLayout(sent, n, free) {
       box[axis + 1] += short / 2;
     }
   }
-  return { ...sent, sent, frames, boxes, free };
+  return { ...sent, sent, frames, boxes };
 }
 
 /** `view.look` is shared by all maps of an explorer: size, theme, atlas, zoom, and the snapshot shown (a fraction
@@ -49,7 +51,7 @@ function unpackLayout(sent, n, free) {
     lies, or null) and `fixed`, the snapshot that it stays at, or null. */
 function createMap(view, canvas) {
   const { data, look } = view;
-  const { n, captions, sprites, group, cell, classOf } = data;
+  const { n, captions, sprites, group, cell, tone } = data;
   const ctx = canvas.getContext("2d", { willReadFrequently: true });
   const at = new Float32Array(2 * n); // where each item is drawn, in CSS pixels
   const last = () => data.steps.length - 1;
@@ -83,11 +85,11 @@ function createMap(view, canvas) {
     const start = performance.now();
     made = key;
     const dot = Math.max(3, Math.round(marker * 0.62));
-    stencils = { markers: MARKERS.map((shape) => stencil(shape, dot + 2, dot + 2, dot > 5 ? dpr : 0.5)) };
+    stencils = { markers: MARKERS.slice(0, data.groups.length).map((shape) => stencil(shape, dot + 2, dot + 2, dot > 5 ? dpr : 0.5)) };
     sheet = null;
     const [w, h] = cell.map((v) => Math.max(1, Math.round((v * side) / Math.max(...cell))));
     if (!look.atlas || w * h * data.pictures > MOST) return;
-    stencils.pictures = OUTLINES.map((shape) => stencil(shape, w, h, clamp(side / 16, 1, 2.5 * dpr)));
+    stencils.pictures = OUTLINES.slice(0, data.groups.length).map((shape) => stencil(shape, w, h, clamp(side / 16, 1, 2.5 * dpr)));
     const c = scratch(w * data.across, h * Math.ceil(data.pictures / data.across));
     c.fillStyle = theme.chip;
     c.fillRect(0, 0, c.canvas.width, c.canvas.height);
@@ -109,8 +111,8 @@ function createMap(view, canvas) {
     const x0 = Math.max(0, -x);
     const x1 = Math.min(w, W - x);
     const y1 = Math.min(h, image.height - y);
-    const tint = look.theme.inks[classOf[i] + 1];
-    const rim = look.theme.rimInks[classOf[i] + 1] || (s < 0 ? look.theme.paperInk : tint);
+    const tint = look.theme.inks[tone[i]];
+    const rim = look.theme.rimInks[tone[i]] || (s < 0 ? look.theme.paperInk : tint);
     const pixels = s < 0 ? null : sheet.pixels;
     const stride = s < 0 ? 0 : sheet.stride;
     const from = s < 0 ? 0 : Math.floor(s / data.across) * h * stride + (s % data.across) * w;
@@ -136,7 +138,7 @@ function createMap(view, canvas) {
 
   // ---- the whole map
 
-  const top = () => (map.layout.free ? 2 * EDGE : EDGE); // there the axis' two texts are typed
+  const top = () => (map.layout.poles ? 2 * EDGE : EDGE); // there the axis' two texts are typed
 
   /** What of the plane is seen of a (fractional) snapshot: all items, and a text that was typed. */
   function boxAt(t) {
@@ -180,7 +182,7 @@ function createMap(view, canvas) {
     ctx.font = FONT;
     map.labelled = new Set();
     const taken = [[look.width - 130, 0, look.width, 44]]; // the zoom buttons
-    if (map.layout.free) taken.push([0, 0, 340, 44]); // and the axis' two texts
+    if (map.layout.poles) taken.push([0, 0, 340, 44]); // and the axis' two texts
     for (const i of avoid) {
       const [x, y, r] = [at[2 * i], at[2 * i + 1], sizeOf(i)];
       taken.push([x - r, y - r, x + r, y + r]);
@@ -226,6 +228,7 @@ function createMap(view, canvas) {
   function words(text, x, y) {
     Object.assign(ctx, { font: FONT, textBaseline: "middle", lineJoin: "round", lineWidth: 4 });
     Object.assign(ctx, { strokeStyle: look.theme.paper, fillStyle: look.theme.ink });
+    Object.assign(ctx, { textAlign: "left", direction: rightToLeft(text) ? "rtl" : "ltr" });
     ctx.strokeText(text, x, y);
     ctx.fillText(text, x, y);
   }
@@ -255,6 +258,7 @@ function createMap(view, canvas) {
     if (elsewhere) for (const j of partners.slice(0, 20)) if (map.here[j]) ringed(j, 1.4);
     if (one >= 0 && map.here[one]) ringed(one, 1.6);
     for (const i of map.labelled) words(short(captions[i], 26), at[2 * i] + 10, at[2 * i + 1] + 0.5);
+    for (const i of map.far()) if (!view.lit || view.lit[i]) arrow(i);
     if (map.landed && map.fixed === null && look.position === last()) {
       const { ax, bx, ay, by } = lens(last());
       star(ax + bx * map.landed[0], ay - by * map.landed[1], scene.typed);
@@ -273,6 +277,27 @@ function createMap(view, canvas) {
       drawItem(view, ctx, i, x, y, size);
     }
     ctx.globalAlpha = 1;
+  }
+
+  /** The rows that lie beyond the edge in what this map shows. */
+  map.far = (snapshot = look.position) => {
+    const t = Math.min(Math.round(map.fixed ?? snapshot), last());
+    return (map.layout.far[t] ?? []).filter((i) => map.here[i]);
+  };
+
+  /** Beside an item at the edge: that it lies further out, and in which direction. */
+  function arrow(i) {
+    const from = 2 * (n * Math.min(Math.round(map.fixed ?? look.position), last()) + i);
+    const side = (v) => (v < 65535 * STRIP ? -1 : v > 65535 * (1 - STRIP) ? 1 : 0);
+    const [u, v] = [side(map.layout.frames[from]), -side(map.layout.frames[from + 1])];
+    const [x, y, r] = [at[2 * i], at[2 * i + 1], sizeOf(i) / 2 + 4];
+    const unit = Math.hypot(u, v) || 1;
+    const [dx, dy] = [u / unit, v / unit];
+    ctx.beginPath();
+    for (const [along, across] of [[0, -6], [7, 0], [0, 6]])
+      ctx.lineTo(x + dx * (r + along) - dy * across, y + dy * (r + along) + dx * across);
+    Object.assign(ctx, { strokeStyle: look.theme.ink, lineWidth: 2, lineJoin: "round" });
+    ctx.stroke();
   }
 
   /** Where the typed text lies. */

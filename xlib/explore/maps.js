@@ -52,7 +52,7 @@ function createMaps(view, card) {
   /** A layout by name, or undefined where Python has not made it. */
   function layout(name) {
     const sent = get("maps")[name];
-    if (sent && layouts[name]?.sent !== sent) layouts[name] = unpackLayout(sent, data.n, name === "axis");
+    if (sent && layouts[name]?.sent !== sent) layouts[name] = Object.assign(unpackLayout(sent, data.n), { poles: name === "axis" });
     return sent && layouts[name];
   }
 
@@ -79,13 +79,14 @@ function createMaps(view, card) {
       veil(map, awaited(m, here));
     });
     ui.stages.classList.toggle("two", maps.length > 1);
+    fillRemarks();
     measure();
   }
 
   /** The axes' names; where a map stands between two texts, these stand at its ends. */
   function nameAxes(map, here) {
     const [x, y] = here ? here.axes : ["", ""];
-    const [from, to] = here?.free ? get("axis") : [];
+    const [from, to] = here?.poles ? get("axis") : [];
     const ends = [`← ${from}`, "cosine", `${to} →`];
     map.ui.axisX.replaceChildren(...(from ? ends.map((words) => h("span", {}, words)) : [x]));
     map.ui.axisX.classList.toggle("poles", !!from);
@@ -130,7 +131,17 @@ function createMaps(view, card) {
     return Object.assign(map, { ui: parts });
   }
 
+  /** What has to be said of colours, shapes, and items beyond the edge. */
+  function fillRemarks() {
+    const far = new Set(maps.flatMap((map) => map.far(get("step")))).size;
+    const [lie, point] = far > 1 ? ["items lie", "arrows point"] : ["item lies", "arrow points"];
+    const beyond = far ? [`${count(far)} ${lie} beyond the edge of the map, where the ${point}.`] : [];
+    ui.remarks.textContent = [...data.remarks, ...beyond].join(" ");
+    ui.remarks.hidden = !ui.remarks.textContent;
+  }
+
   function nameStep() {
+    fillRemarks();
     if (get("compare") === "steps") maps[1].ui.caption.textContent = view.stepName();
   }
 
@@ -390,12 +401,12 @@ function createMaps(view, card) {
       c.restore();
     });
     rows.forEach((row, r) => {
-      for (const { x, name, draw } of row) {
+      for (const { x, name, draw, wide } of row) {
         c.save();
         c.translate(pad + x + 6, head + look.height + 36 + 20 * r);
         draw(c);
         c.restore();
-        write(name, pad + x + 18, head + look.height + 36 + 20 * r);
+        write(name, pad + x + 18 + wide, head + look.height + 36 + 20 * r);
       }
     });
     look.dpr = dpr;
@@ -408,13 +419,14 @@ function createMaps(view, card) {
     const rows = [];
     let x = Infinity;
     for (const entry of view.legend()) {
-      const wide = c.measureText(entry.name).width + 36;
-      if (x + wide > room) {
+      const wide = entry.wide ?? 0; // more than 12 pixels
+      const all = c.measureText(entry.name).width + 36 + wide;
+      if (x + all > room) {
         rows.push([]);
         x = 0;
       }
-      rows.at(-1).push({ ...entry, x });
-      x += wide;
+      rows.at(-1).push({ ...entry, x, wide });
+      x += all;
     }
     return rows;
   }

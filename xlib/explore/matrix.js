@@ -24,7 +24,7 @@ function viridis(v) {
 
 function createMatrix(view) {
   const { data, ui, look, get, set, on, selected } = view;
-  const { kindOf, classOf, classes } = data;
+  const { kindOf, classOf, classes, tone } = data;
   const { rows: lines, columns: files } = data.matrix; // the same ones at every snapshot
   const side = lines.length;
   const ramp = Uint32Array.from({ length: 256 }, (_, v) => packed(viridis(v / 255)));
@@ -49,10 +49,10 @@ function createMatrix(view) {
     const blocks = [];
     for (const i of items) {
       if (blocks.at(-1)?.of === classOf[i]) blocks.at(-1).size++;
-      else blocks.push({ of: classOf[i], size: 1 });
+      else blocks.push({ of: classOf[i], size: 1, colour: look.theme.colours[data.scale ? 0 : tone[i]] });
     }
-    const strip = blocks.map(({ of, size }) => {
-      const style = `flex: ${size}; border-color: ${look.theme.colours[of + 1]}`;
+    const strip = blocks.map(({ of, size, colour }) => {
+      const style = `flex: ${size}; border-color: ${colour}`;
       return h("i", { style, title: classes[of] ?? "no class" }, classes[of] ?? "");
     });
     const shown = classes.length ? [h("div", {}, ...strip)] : [];
@@ -123,7 +123,7 @@ function createMatrix(view) {
       const picture = h("canvas");
       drawThumb(view, picture, row, 40);
       const of = classes[classOf[row]];
-      const words = [h("span", {}, short(data.named(row), 70)), of ? h("small", {}, of) : ""];
+      const words = [h("span", { dir: "auto" }, short(data.named(row), 70)), of ? h("small", {}, of) : ""];
       return h("p", {}, picture, h("span", { class: "what-is" }, ...words));
     };
     ui.cell.replaceChildren(line(i), line(j), h("p", {}, "cosine ", h("b", {}, cosine)));

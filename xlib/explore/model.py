@@ -1,6 +1,7 @@
 """What the explorer shows and what is chosen in it. Pure Python: tests drive it without a browser."""
 
 import re
+import unicodedata
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,11 +12,10 @@ import torch
 import traitlets as T
 
 from xlib import _validate
-from xlib.explore import inputs, projections
+from xlib.explore import inputs, looks, projections
 from xlib.explore.projections import Layout
 
 MATRIX = 64  # rows and columns of the matrix of cosines, at most
-SHAPES = 4  # different marker shapes
 
 
 class ExplorerModel(T.HasTraits):
@@ -24,7 +24,8 @@ class ExplorerModel(T.HasTraits):
     What can be set: `step` (a snapshot's index; clipped), `hover` (a row, or −1), `selected` (a list of rows),
     `query` (text searched in the captions), `among` (where neighbours are looked for: "all", "other" for the other
     modality only, or "" for what is usual: all, and for a typed caption what has a picture),
-    `projection` ("pca", "umap", "axis"), `axis` (two texts that span that projection; setting it shows it),
+    `projection` ("pca", "umap", "axis", or "given" where there are coordinates), `axis` (two texts that span the
+    projection "axis"; setting it shows it),
     `compare` ("", or one of `comparisons`: two maps side by side) and `typed` (a caption of your own).
 
     What follows: `matches` of the query, exact ones first, then those where a word begins with it, then the rest;
@@ -68,13 +69,15 @@ class ExplorerModel(T.HasTraits):
         self,
         embeddings,
         *,
-        captions,
+        captions=None,
         images=None,
         labels=None,
+        values=None,
         domains=None,
         modality=None,
         pairs=None,
         steps=None,
+        coordinates=None,
         projection="pca",
         encode=None,
         suggestions=(),
@@ -89,29 +92,38 @@ class ExplorerModel(T.HasTraits):
         if encode is not None and not callable(encode):
             raise TypeError(f"encode must be a function of a list of texts, got {type(encode).__name__}")
         self.suggestions = inputs.suggestions(suggestions, encode)
-        self.captions = inputs.column("captions", captions, n, str)
-        self.labels = inputs.column("labels", labels, n, (str, int, type(None))) or [None] * n
-        self.domains = inputs.column("domains", domains, n, (str, type(None))) or [None] * n
+        self.captions = inputs.captions(captions, n)
+        self.labels = inputs.labels(labels, n)
+        self.values = inputs.values(values, n)
+        self.domains = inputs.domains(domains, n)
         self.pairs = inputs.pairs(pairs, n)
         self.steps = inputs.steps(steps, len(z))
+        places = None if coordinates is None else inputs.coordinates(coordinates, n, len(z))
         self.sprites, self.thumbnails = inputs.thumbnails(images, n)
-        self.modality = inputs.column("modality", modality, n, str) or inputs.modality(self.sprites)
+        self.modality = inputs.modality(modality, n, self.sprites)
 
         super().__init__()
-        self.embeddings, self.encode, self.title, self.k = z, encode, str(title), int(k)
+        self.embeddings, self.encode, self.k = z, encode, int(k)
+        self.title = "" if title is None else str(title)
         self.classes = sorted(set(self.labels) - {None}, key=lambda c: (isinstance(c, str), c))
-        self.modalities, self._kind = _codes(self.modality)
-        # A marker's shape says the domain, and where there is none the modality.
-        both = zip(self.domains, self.modality, strict=True)
-        self.groups, self.group = _codes([m if d is None else d for d, m in both])
-        if len(self.groups) > SHAPES:
-            name = "modality" if domains is None else "domains (and the modalities of items without one)"
-            raise ValueError(f"{name} must have at most {SHAPES} different values, got {len(self.groups)}")
-        self.unit = [_unit(x) for x in z]  # of each snapshot: (N, d)
+        places_of = {c: i for i, c in enumerate(self.classes)}
+        self.class_of = np.array([places_of.get(c, -1) for c in self.labels])  # (N,) index of the class, −1 for none
+        self.modalities, self._kind = inputs.codes(self.modality)
+        self.groups, self.group, shared = looks.shapes(self.domains, self.modality)  # what is told apart by shape
+        if self.values is None:
+            self.colours = looks.of_classes(self.classes, self.class_of)
+        else:
+            self.colours = looks.of_values(self.values)
+        self.remarks = [remark for remark in (shared, self.colours.remark) if remark]
+        self.unit = [projections.unit(x) for x in z]  # of each snapshot: (N, d)
         self.pair_similarity = np.stack([self._pair_similarity(unit) for unit in self.unit])  # (T, N)
-        self._lower = [caption.lower() for caption in self.captions]
+        self._folded = [fold(caption) for caption in self.captions]
         self.typed_vector = None
         self.layouts: dict[str, Layout] = {}  # by name, as far as they have been asked for
+        if places is not None:
+            self.layouts["given"] = projections.given(z, places)
+            self.layout("pca")  # quick, and so the two can be told apart in a page without a kernel
+            projection = "given" if projection == "pca" else projection
         self.layout(projection)
         self.projection = projection
         self._follow(None)
@@ -164,7 +176,8 @@ class ExplorerModel(T.HasTraits):
         for name, values in (("modality", self.modality), ("domains", self.domains)):
             found = list(dict.fromkeys(v for v in values if v is not None))
             if len(found) > 1:
-                options[name] = [found[0], " and ".join(found[1:])]
+                few = len(found) <= 4
+                options[name] = [found[0], " and ".join(found[1:]) if few else f"the other {len(found) - 1:,}"]
         return options | {"projection": ["PCA", "UMAP"]}
 
     # ---- more snapshots
@@ -189,14 +202,15 @@ class ExplorerModel(T.HasTraits):
         z = inputs.snapshots(embeddings)
         if z.shape != (1, *self.embeddings.shape[1:]):
             shape = self.embeddings.shape[1:]
-            raise ValueError(f"embeddings must have shape {shape}, as those before, got {tuple(embeddings.shape)}")
+            got = z.shape if len(z) > 1 else z.shape[1:]
+            raise ValueError(f"embeddings must have shape {shape}, as those before, got {got}")
         kept = sum(known < step for known in self.steps)
         frames = self.layouts["pca"].frames[:kept] if self.live else projections.each(self.embeddings[:kept])
         if drawn or not len(frames):
             layout = projections.follow(frames, z[0])
         else:
             layout = replace(self.layouts["pca"], frames=np.concatenate([frames, frames[-1:]]))
-        unit = _unit(z[0])
+        unit = projections.unit(z[0])
         similarity = self._pair_similarity(unit)[None]
         with self.hold_trait_notifications():  # who listens hears of it when all of it is here
             self.steps = [*self.steps[:kept], step]
@@ -242,9 +256,9 @@ class ExplorerModel(T.HasTraits):
 
     @T.validate("projection")
     def _projection(self, proposal):
-        name = proposal["value"]
-        if name not in ("pca", "umap", "axis"):
-            raise T.TraitError(f"projection must be one of 'pca', 'umap', 'axis', got {name!r}")
+        name, names = proposal["value"], ["pca", "umap", "axis", *(["given"] if "given" in self.layouts else [])]
+        if name not in names:
+            raise T.TraitError(f"projection must be one of {', '.join(map(repr, names))}, got {name!r}")
         if name == "axis" and name not in self.layouts:
             raise T.TraitError("projection 'axis' needs two texts first: set axis = [one, other]")
         self.layout(name)
@@ -299,7 +313,7 @@ class ExplorerModel(T.HasTraits):
     def _direction(self, text):
         """The vector of a text: the mean of the items with this caption, those without a picture if there are any, at
         the last snapshot; or else what `encode` makes of it."""
-        rows = np.array([i for i, caption in enumerate(self._lower) if caption == text.lower()], int)
+        rows = np.array([i for i, caption in enumerate(self._folded) if caption == fold(text)], int)
         if not len(rows):
             return self._encoded(text)
         words = rows[self.sprites[rows] < 0]
@@ -309,14 +323,14 @@ class ExplorerModel(T.HasTraits):
 
     @T.observe("query")
     def _search(self, change):
-        needle = self.query.strip().lower()
+        needle = fold(self.query.strip())
         word = re.compile(rf"(?<!\w){re.escape(needle)}")  # as in data.js
 
         def rank(i):
-            text = self._lower[i]
+            text = self._folded[i]
             return 0 if text == needle else 1 if word.search(text) else 2
 
-        found = [i for i, text in enumerate(self._lower) if needle in text] if needle else []
+        found = [i for i, text in enumerate(self._folded) if needle in text] if needle else []
         self.matches = sorted(found, key=rank)
 
     @T.observe("axis")
@@ -345,7 +359,7 @@ class ExplorerModel(T.HasTraits):
     def _nearest(self):
         layout = self.layouts[self.projection]
         if self.typed:
-            x = self.typed_vector / max(np.linalg.norm(self.typed_vector), 1e-12)
+            x = projections.unit(self.typed_vector)
             pictures = self.sprites >= 0
             others = pictures if self.among == "other" or (not self.among and pictures.any()) else self.sprites >= -1
             step = len(self.steps) - 1
@@ -371,7 +385,7 @@ class ExplorerModel(T.HasTraits):
         also among the k nearest to the place `at` of the layout."""
         cosine = self.unit[step] @ x
         near = _first(self.k, -cosine, others)
-        drawn = _first(self.k, ((layout.frames[step] - at) ** 2).sum(1), others)
+        drawn = _first(self.k, np.hypot(*(layout.frames[step] - at).T), others)
         return near, cosine[near], len(set(near) & set(drawn))
 
     def _agreement(self, both, k, step):
@@ -432,25 +446,30 @@ class ExplorerModel(T.HasTraits):
         paired = self.pairs >= 0
         sides = np.flatnonzero(paired & (self._kind == min(self._kind[paired], default=0)))
         rows = sides if len(sides) > 1 else np.arange(len(self.captions))
-        codes = np.array([self.classes.index(c) if c is not None else -1 for c in self.labels])
-        rows = rows[np.argsort(codes[rows], kind="stable")]
+        rows = rows[np.argsort(self.class_of[rows], kind="stable")]
         rows = rows[np.linspace(0, len(rows) - 1, min(MATRIX, len(rows))).round().astype(int)]
         columns = self.pairs[rows] if len(sides) > 1 else rows
         return rows, columns, np.stack([unit[rows] @ unit[columns].T for unit in self.unit])
 
     def describe(self, step, name):
         """The map of this name at a step, in words."""
-        axes = self.layouts[name].axes
+        layout = self.layouts[name]
         counts = " and ".join(f"{n:,} {name}" for name, n in Counter(self.modality).items())
         counts = counts.removesuffix(" item")  # where nothing has a picture
-        parts = [f"{self.title or 'Embedding'}: {counts} items; axes {axes[0]} and {axes[1]}."]
+        parts = [f"{self.title or 'Embedding'}: {counts} items; axes {layout.axes[0]} and {layout.axes[1]}."]
         if len(self.steps) > 1:
             name = self.step_name(step)
             parts.append(f"{name[0].upper()}{name[1:]} ({step + 1} of {len(self.steps)} snapshots).")
         if (self.pairs >= 0).any():
             paired, unpaired = self.pair_contrast(step)
-            parts.append(f"Mean cosine of pairs {paired:.2f}, of other combinations {unpaired:.2f}.")
-        return " ".join(parts)
+            others = "" if np.isnan(unpaired) else f", of other combinations {unpaired:.2f}"
+            parts.append(f"Mean cosine of pairs {paired:.2f}{others}.")
+        if scale := self.colours.scale:
+            missing = f", {scale['missing']:,} missing" * bool(scale["missing"])
+            parts.append(f"Colour: values from {scale['low']} to {scale['high']}{missing}.")
+        if far := int(layout.far(step).sum()):
+            parts.append(f"{far:,} item{'s lie' if far > 1 else ' lies'} beyond the edge of the map.")
+        return " ".join(parts + self.remarks)
 
     def _describe_choice(self):
         if len(self.selected) > 1:
@@ -465,14 +484,16 @@ class ExplorerModel(T.HasTraits):
         return f"{self.captions[i]} ({self.modality[i]})" if len(self.modalities) > 1 else self.captions[i]
 
 
-def _unit(z):
-    return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+def fold(text):
+    """What of a text is searched: letters are alike whatever their case, width, or way of writing an accent. The same
+    in data.js, which knows no case folding: ß is SS in capitals, and Turkish İ and ı are I.
 
-
-def _codes(values):
-    """The different values in order of appearance, and each entry's index among them."""
-    names = list(dict.fromkeys(values))
-    return names, np.array([names.index(value) for value in values])
+    Example:
+        >>> fold("CAFE\u0301"), fold("Straße"), fold("İSTANBUL")
+        ('café', 'strasse', 'istanbul')
+    """
+    text = unicodedata.normalize("NFKC", text).upper().lower()
+    return unicodedata.normalize("NFC", text.replace("ς", "σ").replace("i\u0307", "i"))
 
 
 def _first(k, cost, allowed):

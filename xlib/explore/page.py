@@ -72,7 +72,7 @@ h1 {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: 
 </body>
 </html>
 """
-    with written_whole(Path(path)) as beside:
+    with written_whole(Path(path).expanduser()) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
@@ -95,7 +95,7 @@ def body(explorer):
             state[name] = _split(value, name, found)
     data = json.dumps({"state": state, "bytes": found}).replace("<", "\\u003c")
     still = io.BytesIO()
-    static.picture(explorer.model, palette=explorer.setup["palette"]).save(still, "WEBP")
+    static.picture(explorer.model).save(still, "WEBP")
     picture = base64.b64encode(still.getvalue()).decode()
     alt = html.escape(explorer.alt_text)
     return (

@@ -2,7 +2,8 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -13,6 +14,7 @@ from xlib.progress import tqdm
 
 FIT_ROWS = 50_000  # rows that PCA is fitted on, drawn from all snapshots
 TRUST_ROWS = 1_000  # items that trustworthiness is measured on: it costs their number squared
+FAR = 10  # a few items are far away where all others fill less than this part of a picture with them
 
 
 @dataclass
@@ -23,12 +25,33 @@ class Layout:
     axes: list[str]
     place: Callable[[np.ndarray], np.ndarray]  # (d,) of the last snapshot's space → (2,)
     trust: dict[int, float | None] = field(default_factory=dict)  # by snapshot, as far as it has been measured
+    free: bool = False  # the axes are different things: each has a scale of its own
+
+    @cached_property
+    def box(self):
+        """(2, 2): the lower left and the upper right corner of what a map shows, at all snapshots: all items, but for
+        a few that lie so far away that they would hide the others."""
+        axes = [[0], [1]] if self.free else [[0, 1]]
+        return np.concatenate([_box(self.frames[..., axis]) for axis in axes], 1)
+
+    @cached_property
+    def cut(self):
+        """Whether any item lies beyond the box, at any snapshot."""
+        low, high = self.box
+        return bool((self.frames.min((0, 1)) < low).any() or (self.frames.max((0, 1)) > high).any())
+
+    def far(self, step):
+        """(N,) bool: True where an item lies beyond the box at a snapshot."""
+        low, high = self.box
+        return ((self.frames[step] < low) | (self.frames[step] > high)).any(1)
 
 
 def pca(z):
-    """PCA of z (T, N, d), fitted on all snapshots together, beyond FIT_ROWS rows on a sample of them; each axis's
-    largest loading is made positive."""
-    flat = z.reshape(-1, z.shape[2])
+    """PCA of z (T, N, d), fitted on all snapshots together, beyond FIT_ROWS rows on a sample of them, and
+    without a few rows that lie so far away that the axes would show nothing else; each axis's largest loading is made
+    positive."""
+    z = _roomy(z)
+    flat = _without_far(z)
     rng = np.random.default_rng(0)
     fit = flat if len(flat) <= FIT_ROWS else flat[rng.choice(len(flat), FIT_ROWS, replace=False)]
     with np.errstate(invalid="ignore", divide="ignore"):  # a collapsed embedding has no variance to share
@@ -47,42 +70,59 @@ def umap(z):
     """UMAP (cosine, fixed seed, exact neighbours); every row of every snapshot takes part in the fit. A map fitted on
     the last snapshot alone would have no place for the earlier ones, and UMAP's `transform` takes several times as
     long as the fit: a new point lands at the mean place of its three nearest items, by cosine."""
-    frames = np.nan_to_num(_umap(z.reshape(-1, z.shape[2])))  # all in one point where the embedding has collapsed
+    rows = z.reshape(-1, z.shape[2])
+    rows = rows if _plain(rows).all() else unit(rows)  # the same cosines, in numbers that can be squared
+    frames = np.nan_to_num(_umap(rows))  # all in one point where the embedding has collapsed
     frames = frames.reshape(*z.shape[:2], 2)
+    return Layout(frames, ["UMAP 1", "UMAP 2"], _beside(z[-1], frames[-1]))
+
+
+def given(z, coordinates):
+    """A map that somebody else has made: coordinates (T, N, 2) as they are. A new point lands at the mean place of
+    its three nearest items, by cosine. Where one axis is more than four times as long as the other, each has a scale
+    of its own."""
+    layout = Layout(coordinates, ["x", "y"], _beside(z[-1], coordinates[-1]))
+    extent = np.ptp(layout.box, 0)
+    return replace(layout, free=bool(extent.max() > 4 * extent.min()))
+
+
+def _beside(z, places):
+    """The function from a vector (d,) to the mean place of its three nearest items among z (N, d), by cosine."""
 
     def place(x):
-        cosine = _unit(z[-1]) @ _unit(x)
-        return frames[-1][np.argsort(-cosine, kind="stable")[:3]].mean(0)
+        cosine = unit(z) @ unit(x)
+        return places[np.argsort(-cosine, kind="stable")[:3]].mean(0)
 
-    return Layout(frames, ["UMAP 1", "UMAP 2"], place)
+    return place
 
 
 def between(z, a, b, names):
     """The axis from direction a to direction b, both (d,): for each item its cosine with unit(b) − unit(a). Upwards
     is the first principal component of what that axis leaves over."""
-    axis = _unit(_unit(b) - _unit(a))
+    axis = unit(unit(b) - unit(a))
 
     def along(x):
-        return _unit(x) @ axis
+        return unit(x) @ axis
 
     def rest(x):
-        unit = _unit(x)
-        return unit - (unit @ axis)[..., None] * axis
+        directions = unit(x)
+        return directions - (directions @ axis)[..., None] * axis
 
     up = pca(rest(z))
 
     def place(x):
         return np.stack([along(x), up.place(rest(x))[..., 0]], -1)
 
-    return Layout(place(z), [f"{names[0]} ↔ {names[1]} (cosine)", f"the rest: {up.axes[0]}"], place)
+    return Layout(place(z), [f"{names[0]} ↔ {names[1]} (cosine)", f"the rest: {up.axes[0]}"], place, free=True)
 
 
 def follow(frames, x):
     """The map of snapshots that are still coming: `frames` (T, N, 2) as they are, and behind them the PCA of x (N, d)
     by itself, turned (orthogonal Procrustes, Schönemann 1966) onto the last of them. So what moves on the map has
     moved in the space, and costs no more than one snapshot."""
+    x = _roomy(x)
     with np.errstate(invalid="ignore", divide="ignore"):
-        fitted = PCA(2, random_state=0).fit(x)
+        fitted = PCA(2, random_state=0).fit(_without_far(x[None]))
     share = np.nan_to_num(fitted.explained_variance_ratio_).sum()
     turn = np.eye(2, dtype=x.dtype)
     flat = (x - fitted.mean_) @ fitted.components_.T
@@ -115,11 +155,84 @@ def trust(vectors, picture, k):
         rows = np.random.default_rng(0).choice(len(rows), TRUST_ROWS, replace=False)
     if k >= len(rows) / 2:
         return None
-    return float(trustworthiness(vectors[rows], picture[rows], n_neighbors=k, metric="cosine"))
+    vectors, picture = vectors[rows], _roomy(picture[rows])
+    vectors = vectors if _plain(vectors).all() else unit(vectors)
+    return float(trustworthiness(vectors, picture, n_neighbors=k, metric="cosine"))
 
 
-def _unit(x):
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+def unit(x):
+    """The vectors x (…, d), each divided by its length; zeros stay zeros. Right where the squares of float32 are not:
+    beyond 1e19, and below 1e-19."""
+    with np.errstate(over="ignore", under="ignore"):
+        norm = np.linalg.norm(x, axis=-1, keepdims=True)
+        plain = _plain(x)[..., None]
+        if plain.all():
+            return x / norm
+        wide = x.astype(np.float64)
+        length = np.linalg.norm(wide, axis=-1, keepdims=True)
+        return np.where(plain, x / np.where(plain, norm, 1), wide / np.where(length > 0, length, 1)).astype(x.dtype)
+
+
+def bulk(points, far=FAR):
+    """(N,) bool: which of the points (N, m) a picture is of. All, but for up to a twentieth of them (of few points,
+    up to two, and of less than four none) so far away that the others would fill less than 1/far of its width.
+
+    Example:
+        >>> bulk(np.array([[0.0], [1.0], [2.0], [3.0], [1e6]])).tolist()
+        [True, True, True, True, False]
+    """
+    n = len(points)
+    few = max(min(2, n // 4), n // 20)
+    whole, order = np.ptp(points, 0).max(), np.sort(points, 0)
+    while few:
+        # Along each axis the shortest stretch that holds all but these few, and as much again on either side.
+        start = (order[n - few - 1 :] - order[: few + 1]).argmin(0)
+        low, high = (np.take_along_axis(order, row[None], 0)[0] for row in (start, start + n - few - 1))
+        reach = (high - low).max()
+        if reach > 0:
+            inside = ((points >= low - reach) & (points <= high + reach)).all(1)
+            return inside if whole > far * np.ptp(points[inside], 0).max() else np.ones(n, bool)
+        few //= 2  # those many coincide
+    return np.ones(n, bool)
+
+
+def _box(frames):
+    """(2, m): the corners of what is shown of frames (T, N, m), see `Layout.box`."""
+    low, high = frames.min(1), frames.max(1)
+    some = frames[:, :: max(1, frames.shape[1] // 256)]  # a glance at a few: mostly it is enough
+    glance = np.ptp(np.quantile(some, [0.1, 0.9], axis=1), 0).max(1)
+    for t in np.flatnonzero(np.ptp(frames, 1).max(1) > FAR * glance):
+        seen = frames[t][bulk(frames[t])]
+        low[t], high[t] = seen.min(0), seen.max(0)
+    shown = np.stack([low.min(0), high.max(0)])
+    whole = np.stack([frames.min((0, 1)), frames.max((0, 1))])
+    return shown if np.ptp(whole, 0).max() > FAR * np.ptp(shown, 0).max() else whole
+
+
+def _without_far(z):
+    """The rows of z (T, N, d), one below the other, but for those that lie FAR times as far from the middle of their
+    snapshot as half of it does, if these are few."""
+    far = np.zeros(z.shape[:2], bool)
+    for t, x in enumerate(z):
+        middle = np.median(x[:: max(1, len(x) // 256)], 0)
+        distance = np.linalg.norm(x - middle, axis=1)
+        half = np.median(distance)
+        far[t] = (distance > FAR * half) & ~bulk(distance[:, None])
+    flat = z.reshape(-1, z.shape[2])
+    return flat[~far.ravel()] if far.any() else flat
+
+
+def _plain(x):
+    """(…,) whether the squares of the vectors x (…, d) can be summed as they are; zeros cannot be divided by that."""
+    with np.errstate(over="ignore", under="ignore"):
+        norm = np.linalg.norm(x, axis=-1)
+    return (norm > 1e-12) & (norm < 1e15)
+
+
+def _roomy(x):
+    """x, in float64 where float32 cannot hold its squares."""
+    largest = np.abs(x).max(initial=0)
+    return x if 1e-9 < largest < 1e15 or largest == 0 else x.astype(np.float64)
 
 
 def _umap(rows):

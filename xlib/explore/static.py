@@ -1,54 +1,65 @@
 """The explorer as a still picture, for where no widget can run: see still.py."""
 
+import textwrap
+import unicodedata
 from functools import cache
 
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from PIL import Image
 
-MARKERS = "oD^s"  # by domain or modality, as in items.js
+from xlib.explore import looks
+
+MARKERS = "oD^svPX*<>_|"  # by domain or modality, as in items.js
 WIDTH, HEIGHT, DPI = 7.6, 5.0, 100
 BOX = (0.05, 0.07, 0.68, 0.85)  # the axes, in shares of the figure
+EDGE = 30  # pixels between the axes' edge and an item that lies beyond it
 # Paper, ink, and what is quieter than ink: of the light theme and of the dark one.
 INKS = {False: ("#ffffff", "#1a1a1a", "#595959"), True: ("#111111", "#e0e0e0", "#a3a3a3")}
 CJK = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei",
        "WenQuanYi Micro Hei", "SimHei", "Arial Unicode MS")  # fmt: skip
 
 
-def picture(model, *, palette, dark=False) -> Image.Image:
+def picture(model, *, dark=False) -> Image.Image:
     """The model's current step, thinned out to what can be read: pictures, some captions, a few pair lines."""
     paper, ink, quiet = INKS[dark]
-    palette = [ink if colour == "#000000" else colour for colour in palette]  # black says nothing on black
-    xy = model.frames[model.step]
+    palette = [ink if colour == "#000000" else colour for colour in model.colours.palette]  # no black on black
+    layout = model.layouts[model.projection]
+    far = layout.far(model.step)
     figure = Figure((WIDTH, HEIGHT), dpi=DPI, facecolor=paper)
     axes = figure.add_axes(BOX, xticks=[], yticks=[], facecolor=paper)
     size = np.array([BOX[2] * WIDTH, BOX[3] * HEIGHT]) * DPI
-    low, high = model.frames.min((0, 1)), model.frames.max((0, 1))  # of all steps: a space that collapsed looks small
-    half = max(float(((high - low) / (size - 50)).max()), 1e-9) * size / 2  # one scale for both axes
-    middle = (low + high) / 2
-    axes.set(xlim=middle[0] + [-half[0], half[0]], ylim=middle[1] + [-half[1], half[1]])
-    pixels = ((xy - middle) / half + 1) / 2 * size
+    # In pixels, the box in the middle; it is that of all steps: a space that collapsed looks small.
+    low, high = layout.box.astype(np.float64)
+    room = (size - (2 * EDGE + 60 if layout.cut else 50)) / np.maximum(high - low, 1e-300)
+    true = (layout.frames[model.step] - (low + high) / 2) * (room if layout.free else room.min()) + size / 2
+    xy = pixels = true.clip(EDGE, size - EDGE) if layout.cut else true  # what lies beyond the box stands at the edge
+    axes.set(xlim=(0, size[0]), ylim=(0, size[1]))
 
     style = {"family": list(_fonts()), "fontsize": 9, "parse_math": False, "color": ink}
-    colours = np.array(
-        [palette[model.classes.index(c)] if palette and c is not None else "#808080" for c in model.labels]
-    )
+    grey = looks.MISSING[dark] if model.colours.scale else looks.GREY
+    colours = np.array([grey, *palette])[model.colours.of]
+    inks = to_rgba_array([grey, *palette])[model.colours.of]
     shown = _thin(pixels, np.flatnonzero(model.sprites >= 0), 29)  # a thumbnail on its chip is 28 pixels wide
     rest = np.setdiff1d(np.arange(len(xy)), shown)
-    for group in range(len(model.groups)):
+    for group in range(len(model.groups)):  # at most as many as there are markers
         rows = rest[model.group[rest] == group]
-        axes.scatter(*xy[rows].T, s=9, c=colours[rows], marker=MARKERS[group], alpha=0.6, linewidths=0)
+        thin = {"linewidths": 1.5 if MARKERS[group] in "_|" else 0}  # these are lines
+        axes.scatter(*xy[rows].T, s=9, c=inks[rows], marker=MARKERS[group], alpha=0.6, **thin)
+    for i in np.flatnonzero(far):
+        axes.plot(*_arrow(xy[i], true[i] - xy[i]).T, color=ink, linewidth=1.5, zorder=6)
     paired = shown if len(shown) else rest
     for i in paired[model.pairs[paired] >= 0][:: max(1, len(paired) // 12)]:
         axes.plot(*xy[[i, model.pairs[i]]].T, color=quiet, linewidth=0.8, zorder=3)
     axes.imshow(_collage(model, pixels, shown, size, colours), extent=(*axes.get_xlim(), *axes.get_ylim()), zorder=4)
     axes.set_aspect("auto")
     axes.spines[:].set_color(quiet)
-    captioned = [i for i in np.flatnonzero(model.sprites < 0) if _drawable(model.captions[i])]
+    captioned = (i for i in np.flatnonzero(model.sprites < 0) if _drawable(model.captions[i]))
     for i in _apart(pixels, captioned, shown, size):
         words = model.captions[i] if len(model.captions[i]) <= 24 else model.captions[i][:23] + "…"
         text = axes.annotate(words, xy[i], (4, 0), textcoords="offset points", va="center", zorder=5, **style)
@@ -58,10 +69,17 @@ def picture(model, *, palette, dark=False) -> Image.Image:
     step = model.step_name(model.step) if len(model.steps) > 1 else ""
     title = ", ".join(filter(None, map(_readable, [model.title, step])))
     axes.set_title(title, loc="left", **style | {"fontsize": 11})
-    _legend(figure, model, palette, style)
+    _legend(figure, model, [grey, *palette], int(far.sum()), style)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def _arrow(xy, beyond):
+    """(3, 2): an arrow's head beside an item at the edge, towards where it lies."""
+    ahead = np.sign(beyond.round(6)) / max(np.linalg.norm(np.sign(beyond.round(6))), 1)
+    across = ahead[::-1] * [-1, 1]
+    return xy + np.array([16 * ahead + 5 * across, 22 * ahead, 16 * ahead - 5 * across])
 
 
 def _thin(pixels, rows, spacing):
@@ -77,10 +95,12 @@ def _apart(pixels, rows, thumbnails, size, most=20):
     """Up to `most` of the rows whose captions, to the right of them, meet no other, no thumbnail and no edge."""
     chosen = []
     for i in rows:
+        if len(chosen) == most:
+            break
         right, up = (pixels[[*chosen, *thumbnails]] - pixels[i]).T
         others = np.arange(len(right)) < len(chosen)
         meets = (np.abs(up) < np.where(others, 16, 24)) & (right > np.where(others, -165, -16)) & (right < 180)
-        if not meets.any() and pixels[i, 0] < size[0] - 165 and len(chosen) < most:
+        if not meets.any() and pixels[i, 0] < size[0] - 165:
             chosen.append(i)
     return chosen
 
@@ -99,21 +119,37 @@ def _collage(model, pixels, rows, size, colours):
     return sheet
 
 
-def _legend(figure, model, palette, style):
-    def handle(marker, colour, name):
-        return Line2D([], [], linestyle="", marker=marker, color=colour, label=_readable(name))
+def _legend(figure, model, colours, far, style):
+    """To the right of the axes, from the top: shapes, classes, no value; from the bottom: sentences, scale."""
 
-    handles = [
-        handle(MARKERS[g], style["color"], name) for g, name in enumerate(model.groups) if len(model.groups) > 1
-    ]
-    handles += [handle("s", colour, str(c)) for c, colour in zip(model.classes, palette, strict=False)]
+    def handle(marker, colour, name):
+        name = _readable(name)
+        return Line2D([], [], linestyle="", marker=marker, color=colour, label=name[:29] + "…" * (len(name) > 29))
+
+    left, scale, ink = BOX[0] + BOX[2] + 0.01, model.colours.scale, style["color"]
+    handles = [handle(MARKERS[g], ink, name) for g, name in enumerate(model.groups) if len(model.groups) > 1]
+    handles += [handle("s", colour, name) for name, colour in zip(model.colours.names, colours[1:], strict=False)]
+    if scale and scale["missing"]:
+        handles.append(handle("s", colours[0], f"no value ({scale['missing']:,})"))
     if handles:
-        box = figure.legend(
-            handles=handles, loc="upper left", bbox_to_anchor=(BOX[0] + BOX[2] + 0.01, BOX[1] + BOX[3] + 0.01)
-        )
+        dense = {"labelspacing": 0.2, "markerscale": 0.7} if len(handles) > (9 if scale else 18) else {}
+        box = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(left, BOX[1] + BOX[3] + 0.01), **dense)
         box.set_frame_on(False)
         for text in box.get_texts():
-            text.set(**style)
+            text.set(**style | ({"fontsize": 7} if dense else {}))
+    lie, point = ("items lie", "arrows point") if far > 1 else ("item lies", "arrow points")
+    beyond = [f"{far:,} {lie} beyond the edge of the map, where the {point}."] if far else []
+    said = [line for words in model.remarks + beyond for line in textwrap.wrap(words, 36)]
+    figure.text(left + 0.01, 0.03, "\n".join(said), va="bottom", **style | {"fontsize": 7})
+    if scale:
+        bottom = 0.08 + 0.024 * len(said)
+        bar = figure.add_axes((left + 0.015, bottom, 0.02, 0.28), xticks=[], yticks=[])
+        steps = np.arange(len(colours) - 1)[:, None]
+        bar.imshow(steps, cmap=ListedColormap(colours[1:]), aspect="auto", origin="lower")
+        bar.spines[:].set_visible(False)
+        names = ("low", "middle", "high") if scale["low"] != scale["high"] else ("middle",)
+        for share, name in zip((0, 0.5, 1) if len(names) > 1 else (0.5,), names, strict=True):
+            figure.text(left + 0.045, bottom + 0.28 * share, scale[name], va="center", **style)
 
 
 @cache
@@ -130,7 +166,10 @@ def _characters():
 
 
 def _drawable(text):
-    return (text.isascii() and text.isprintable()) or all(ord(character) in _characters() for character in text)
+    """Whether it comes out right: matplotlib knows the characters, and none is of a script from right to left."""
+    if text.isascii():
+        return text.isprintable()
+    return all(ord(c) in _characters() and unicodedata.bidirectional(c) not in ("R", "AL") for c in text)
 
 
 def _readable(text):

@@ -25,6 +25,7 @@ function createTable(view) {
     ["caption", true, (i) => captions[i]],
     ["cosine with its pair", pairs.some((j) => j >= 0), (i) => (pairs[i] >= 0 ? cosine(i).toFixed(2) : ""), cosine],
     ["class", data.classes.length > 0, (i) => data.classes[data.classOf[i]] ?? "", (i) => data.classOf[i]],
+    ["value", !!data.values.length, (i) => data.values[i], (i) => data.valueRank[i]],
     ["modality", data.modalities.length > 1, kindOf],
     ["domain", data.domains.length > 0, (i) => data.domains[data.domainOf[i]] ?? ""],
   ].filter(([, some]) => some);
@@ -89,7 +90,7 @@ function createTable(view) {
     const picture = h("canvas");
     drawThumb(view, picture, i, 24);
     const [caption, ...cells] = columns.map(([, , text]) => text(i));
-    const words = h("th", { scope: "row", title: caption }, h("span", {}, caption));
+    const words = h("th", { scope: "row", title: caption }, h("span", { dir: "auto" }, caption));
     const row = h("tr", {}, h("td", {}, box), h("td", {}, picture), words, ...cells.map((text) => h("td", {}, text)));
     row.classList.toggle("picked", isSelected(i));
     return row;

@@ -16,6 +16,7 @@ const MARKUP = `
       ${TRAINING_MARKUP}
       ${CURVE_MARKUP}
       <div data-ui="legend" class="legend" role="group" aria-label="Legend: show or fade"></div>
+      <p data-ui="remarks" class="note remarks" hidden></p>
     </div>
     ${LIST_MARKUP}
     ${REFUSED_MARKUP}
@@ -46,7 +47,7 @@ function themeOf({ data, ui }) {
   ui.root.classList.toggle("dark", dark);
   ui.root.style.colorScheme = dark ? "dark" : "light";
   const tint = (code) => (dark && code === "#000000" ? "#e4e4e4" : code); // black says nothing on black
-  const colours = ["#808080", ...data.classes.map((_, i) => tint(data.palette[i] ?? "#808080"))];
+  const colours = [data.scale ? data.missing[+dark] : "#808080", ...data.palette.map(tint)];
   const [ink, paper, accent] = [style.color, style.backgroundColor, style.getPropertyValue("--accent").trim()];
   const inks = colours.map((colour) => packed(rgb(colour)));
   // What hardly differs from the paper, yellow on white, gets a rim that does.

@@ -13,7 +13,7 @@ import numpy as np
 import traitlets as T
 from PIL import Image
 
-from xlib.explore import page, static
+from xlib.explore import inputs, looks, page, static
 from xlib.explore.model import ExplorerModel
 from xlib.explore.still import Still
 
@@ -21,11 +21,12 @@ HERE = Path(__file__).parent
 # The front end's files. They make one module, in this order: what a file uses while it is read stands before it.
 PARTS = ("common", "data", "items", "map", "card", "curve", "maps", "matrix", "table", "list", "controls", "offline",
          "view")  # fmt: skip
-PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]  # Okabe–Ito
 # Set here, by the front end, or on the model. In this order: what a choice resets stands behind it.
 CHOSEN = ("typed", "axis", "projection", "compare", "step", "hover", "selected", "query", "among")
 DRAWN = ("step", "projection", "axis", "maps")  # what the still picture shows
 ANSWERS = ("neighbours", "ranks", "asked", "note", "warning", "alt_text")  # made by the model
+LANDS = (-32_768, 98_303)  # a typed text's place, no further from the map than half its width
+STRIP = 0.04  # of a map's width, for what lies beyond its edge
 SHARE = 0.04  # of the time that a training takes, the most that showing it may take
 
 
@@ -53,7 +54,7 @@ class Explorer(anywidget.AnyWidget):
     """
 
     _esm = "".join((HERE / f"{name}.js").read_text("utf-8") for name in PARTS)
-    _css = HERE / "view.css"
+    _css = (HERE / "view.css").read_text("utf-8")  # as a file, anywidget would watch it and never let go of a widget
 
     # Without the echo a step in the browser costs one small message each way.
     step = T.Int(0).tag(sync=True, echo_update=False)
@@ -153,7 +154,7 @@ class Explorer(anywidget.AnyWidget):
             self.maps = {name: _quantised(layout, _shown(self.model)) for name, layout in layouts.items()}
         vector = self.model.typed_vector
         places = {} if vector is None else {name: layout.place(vector) for name, layout in layouts.items()}
-        self.landed = {name: _scaled(layouts[name], xy).tolist() for name, xy in places.items()}
+        self.landed = {name: _scaled(layouts[name], xy).clip(*LANDS).tolist() for name, xy in places.items()}
 
     def follow(self, run):
         """Show how a training goes, while it goes: `training.fit(..., snapshot=..., live=explorer.follow)` calls this
@@ -205,17 +206,23 @@ class Explorer(anywidget.AnyWidget):
         self._still.show()
 
     def _picture(self, dark):
-        return static.picture(self.model, palette=self.setup["palette"], dark=dark)
+        return static.picture(self.model, dark=dark)
 
 
 def _scaled(layout, xy):
-    low = layout.frames.min((0, 1))
-    span = max(float((layout.frames.max((0, 1)) - low).max()), 1e-12)
-    return (xy - low) / span * 65535
+    """Places as numbers from 0 to 65,535, with one scale for both axes unless these are different things. Where items
+    lie beyond the box there is a strip around it, with them on its rim."""
+    low, high = layout.box.astype(np.float64)
+    spans = high - low if layout.free else np.full(2, (high - low).max())
+    strip = STRIP if layout.cut else 0
+    return ((xy - low) / np.maximum(spans, 1e-300) * (1 - 2 * strip) + strip) * 65535
 
 
 def _quantised(layout, shown):
-    return {"axes": layout.axes, "frames": _scaled(layout, layout.frames[shown]).round().astype("<u2").tobytes()}
+    steps = range(len(layout.frames))[shown]
+    frames = _scaled(layout, layout.frames[shown]).clip(0, 65535).round().astype("<u2").tobytes()
+    far = [np.flatnonzero(layout.far(t)).tolist() for t in steps]
+    return {"axes": layout.axes, "free": layout.free, "far": far, "frames": frames}
 
 
 def _shown(model):
@@ -242,10 +249,13 @@ def _snapshots(model):
 
 
 def _payload(model):
-    classes = [model.classes.index(c) if c is not None else -1 for c in model.labels]
-    names = list(dict.fromkeys(d for d in model.domains if d is not None))
-    domains = [names.index(d) if d is not None else -1 for d in model.domains]
-    kinds = [model.modalities.index(m) for m in model.modality]
+    names, domains = inputs.codes([d for d in model.domains if d is not None])
+    has = np.array([d is not None for d in model.domains])
+    domain_of = np.full(len(has), -1)
+    domain_of[has] = domains
+    kinds = inputs.codes(model.modality)[1]
+    values = np.full(len(has), np.nan) if model.values is None else model.values
+    ranks = np.unique(values, return_inverse=True)[1]  # by which they are sorted
     atlas, across = _atlas(model.thumbnails)
     setup = {
         "title": model.title,
@@ -256,15 +266,21 @@ def _payload(model):
         "groups": model.groups,
         "dimensions": model.embeddings.shape[2],
         "k": model.k,
-        "palette": _palette(model),
+        "palette": model.colours.palette,
+        "tones": model.colours.names,
+        "scale": model.colours.scale,
+        "values": [] if model.values is None else [looks.figure(v) for v in values],
+        "missing": list(looks.MISSING.values()),
+        "remarks": model.remarks,
         "cell": list(model.thumbnails.shape[2:0:-1]),
         "across": across,
         "encodes": model.encode is not None,
         "suggestions": model.suggestions,
     }
+    columns = [model.class_of, kinds, model.pairs, model.sprites, domain_of, model.group, model.colours.of, ranks]
     return {
         "setup": setup,
-        "columns": np.array([classes, kinds, model.pairs, model.sprites, domains, model.group], "<i4").tobytes(),
+        "columns": np.array(columns, "<i4").tobytes(),
         "atlas": atlas,
     }
 
@@ -283,8 +299,3 @@ def _atlas(cells):
     small = sheet.shape[0] * sheet.shape[1] < 300_000  # where lossless costs little, pixels stay pixels
     Image.fromarray(sheet).save(out, "WEBP", lossless=small, quality=75, alpha_quality=50, method=2)
     return out.getvalue(), across
-
-
-def _palette(model):
-    """A colour a class, or none where there are too many to tell apart."""
-    return PALETTE[: len(model.classes)] if len(model.classes) <= len(PALETTE) else []

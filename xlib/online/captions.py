@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from xlib import _validate
+from xlib.data.pictures import Picture, as_rgb
 from xlib.online import hub
 from xlib.online.download import Unavailable
 
@@ -26,9 +26,11 @@ _COCO = {"val": ("data/val-00000-of-00002.parquet", "data/val-00001-of-00002.par
 
 
 class Pictures(Sequence):
-    """A column of encoded pictures as a sequence of PIL images in RGB, each decoded when it is asked for.
+    """A column of encoded pictures as a sequence of PIL images in RGB (`data.pictures.as_rgb`), each decoded when it
+    is asked for.
 
     Example:
+        >>> from PIL import Image
         >>> pictures = Pictures([{"image": Image.new("L", (4, 3))}] * 5)  # grey ones, as COCO has a few
         >>> pictures[0].mode, len(pictures[1:3])
         ('RGB', 2)
@@ -43,14 +45,15 @@ class Pictures(Sequence):
     def __getitem__(self, index):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return self._rows[int(index)]["image"].convert("RGB")
+        return as_rgb(self._rows[int(index)]["image"])
 
 
 @dataclass(frozen=True)
 class Captioned:
     """Pictures and their captions.
 
-    images: N pictures, PIL in RGB of any size. captions: for each of them its captions, one or more.
+    images: N pictures, PIL of any size and mode or paths of files. captions: for each its captions, one or more.
+    Raises ValueError where a picture has no captions, or a caption no picture.
 
     Example:
         >>> data = Captioned(images=["one", "two"], captions=[["a dog", "it runs"], ["a cat"]])
@@ -58,8 +61,15 @@ class Captioned:
         (['a dog', 'it runs', 'a cat'], [0, 0, 1])
     """
 
-    images: Sequence[Image.Image]
+    images: Sequence[Picture]
     captions: list[list[str]]
+
+    def __post_init__(self):
+        if len(self.images) != len(self.captions):
+            raise ValueError(f"captions must hold {len(self.images)} lists, one a picture, got {len(self.captions)}")
+        for row, own in enumerate(self.captions):
+            if isinstance(own, str) or not len(own):
+                raise ValueError(f"captions[{row}] must be a list of one or more strings, got {own!r:.100}")
 
     @property
     def texts(self) -> list[str]:

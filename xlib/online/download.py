@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import certifi
 from filelock import FileLock
 
 from xlib.progress import tqdm
@@ -52,14 +53,86 @@ def timeout() -> float:
     return float(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT", "").strip() or 20)
 
 
-def fetch(urls: Sequence[str], path: Path, *, digest: str) -> Path:
+def opened(request: urllib.request.Request, *handlers: urllib.request.BaseHandler) -> http.client.HTTPResponse:
+    """A server's answer, through the proxy of HTTPS_PROXY where that is set. Trusted are the certificates of the
+    system (or of SSL_CERT_FILE and SSL_CERT_DIR), certifi's where Python finds none, and those that
+    REQUESTS_CA_BUNDLE or, where that is not set, CURL_CA_BUNDLE names: a file, or a folder of them by their hashes;
+    "~" is the home folder.
+
+    Raises: what urllib raises, see `reason`; Unavailable where such a variable leads to no certificates.
+
+    Example:
+        >>> opened(urllib.request.Request("data:,hello")).read()
+        b'hello'
+    """
+    secure = urllib.request.HTTPSHandler(context=_trusting())
+    return urllib.request.build_opener(secure, *handlers).open(request, timeout=timeout())
+
+
+def _trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not context.cert_store_stats()["x509_ca"]:  # as with python.org's Python for macOS
+        context.load_verify_locations(certifi.where())
+    named = [name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)][:1]
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", *named):
+        if not os.environ.get(name):
+            continue
+        # SSL_CERT_DIR may name several folders.
+        parts = os.environ[name].split(os.pathsep) if name == "SSL_CERT_DIR" else [os.environ[name]]
+        for part in (Path(part).expanduser() for part in parts if part):
+            try:
+                context.load_verify_locations(**{"capath" if part.is_dir() else "cafile": part})
+            except OSError as error:  # an ssl.SSLError as well: a file without certificates
+                state = "holds no certificates" if isinstance(error, ssl.SSLError) else "is not there"
+                raise Unavailable(
+                    f"{name} names {part}, which {state}: correct it or unset it, and run this again."
+                ) from None
+    return context
+
+
+def reason(error: Exception) -> str:
+    """What went wrong with a connection, in a few words.
+
+    Example:
+        >>> reason(urllib.error.URLError(ConnectionRefusedError(111, "Connection refused")))
+        'Connection refused'
+        >>> reason(urllib.error.URLError(ssl.SSLCertVerificationError("...")))[:30]
+        'its certificate is not trusted'
+    """
+    if isinstance(error, urllib.error.HTTPError):
+        return f"{error.code} {error.reason}"
+    cause = getattr(error, "reason", error)  # urllib wraps what goes wrong before the first byte
+    if isinstance(cause, TimeoutError):
+        return f"silent for {timeout():g} s"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"{_DISTRUST} ({getattr(cause, 'verify_message', '') or cause})"
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+
+
+_DISTRUST = "its certificate is not trusted"
+
+
+def advice(reasons: str) -> str:
+    """What to do about what `reason` says, as the beginning of a sentence that ends with "run this again".
+
+    Example:
+        >>> advice("timed out")
+        'Look at the connection and'
+    """
+    if _DISTRUST in reasons:
+        return "Where a company's proxy reads along, set REQUESTS_CA_BUNDLE to the file of its certificate, and"
+    return "Look at the connection and"
+
+
+def fetch(urls: Sequence[str], path: str | os.PathLike, *, digest: str) -> Path:
     """The file at `path`: the one that is there, if it is sound, or else a download.
 
     A download grows in a file beside `path` ("....part") and takes its name once it is whole and verified. Where it
     breaks off, the same call goes on from there. Several processes that ask for one file wait for each other.
 
     Args:
-        urls: where to get it, tried in this order.
+        urls: where to get it, tried in this order, each as `opened` does it.
+        path: "~" is the home folder; folders that are not there are made.
         digest: "md5:..." or "sha256:..." in hex, or its first digits, as the publisher states it. Where none is
             published, "gzip:SIZE": a gzip file of so many bytes, which is whole by the CRC-32 that it ends with.
     Raises: Unavailable, with what to do.
@@ -69,6 +142,9 @@ def fetch(urls: Sequence[str], path: Path, *, digest: str) -> Path:
         >>> fetch(["https://example.org/never"], here, digest="md5:d41d8cd98f00b204e9800998ecf8427e") == here
         True
     """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise Unavailable(f"{path} is a folder: a file is to be written there, so move it away.")
     if path.exists() and matches(path, digest):
         return path
     if offline():
@@ -122,31 +198,30 @@ def _download(urls: Sequence[str], path: Path, digest: str) -> Path:
     for url in urls:
         for _ in range(2):
             resumed = part.exists()
-            reason = _bring(url, part)
-            if not reason and matches(part, digest):
+            failed = _bring(url, part)
+            if not failed and matches(part, digest):
                 os.replace(part, path)
                 return path
-            if not reason:
+            if not failed:
                 part.unlink()  # to go on from wrong bytes would not make them right
-            if reason or not resumed:  # else: perhaps only what was there before is wrong, so once from the beginning
+            if failed or not resumed:  # else: perhaps only what was there before is wrong, so once from the beginning
                 break
-        reasons.append(f"{urllib.parse.urlsplit(url).netloc}: {reason or 'its file is not the published one'}")
+        reasons.append(f"{urllib.parse.urlsplit(url).netloc}: {failed or 'its file is not the published one'}")
     kept = f" {part.stat().st_size / 1e6:.1f} MB of it are kept." if part.exists() else ""
     raise Unavailable(
-        f"{path.name} could not be fetched ({'; '.join(reasons)}).{kept} Look at the connection and run this again: "
+        f"{path.name} could not be fetched ({'; '.join(reasons)}).{kept} {advice(str(reasons))} run this again: "
         f"it goes on where it stopped. Or put the file at {path} yourself."
     )
 
 
 def _bring(url: str, part: Path) -> str:
     """Bring `part` to its full length. Returns "", or in a few words why it is not there."""
-    reason = ""
     for _ in range(_TRIES):
         try:
             _go_on(url, part)
             return ""
         except urllib.error.HTTPError as error:
-            return f"{error.code} {error.reason}"
+            return reason(error)
         except (
             urllib.error.URLError,
             http.client.HTTPException,
@@ -154,11 +229,10 @@ def _bring(url: str, part: Path) -> str:
             TimeoutError,
             ConnectionError,
         ) as error:
-            cause = getattr(error, "reason", error)  # urllib wraps what goes wrong before the first byte
-            if isinstance(cause, TimeoutError):
-                return f"silent for {timeout():g} s"  # that was its time
-            reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    return reason
+            said = reason(error)
+            if isinstance(getattr(error, "reason", error), (TimeoutError, ssl.SSLCertVerificationError)):
+                break  # a silent server has had its time, and trust does not come by asking again
+    return said
 
 
 def _go_on(url: str, part: Path) -> None:
@@ -166,7 +240,7 @@ def _go_on(url: str, part: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        answer = urllib.request.urlopen(request, timeout=timeout())
+        answer = opened(request)
     except urllib.error.HTTPError as error:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise

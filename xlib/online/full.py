@@ -22,6 +22,7 @@ from torch import Tensor
 from xlib import _validate
 from xlib.data import cache
 from xlib.data.digits import SPLITS, random_patches
+from xlib.data.pictures import as_rgb
 from xlib.online.captions import Captioned, coco, flickr8k
 from xlib.online.download import Unavailable, fetch
 from xlib.progress import tqdm
@@ -136,7 +137,7 @@ def photographs(split: str = "train") -> Tensor:
             for member in archive:
                 if f"/images/{split}/" in member.name and member.name.endswith(".jpg"):
                     with Image.open(io.BytesIO(archive.extractfile(member).read())) as image:
-                        found[member.name] = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+                        found[member.name] = torch.from_numpy(np.array(as_rgb(image))).permute(2, 0, 1)
         upright = [image.shape[1] > image.shape[2] for image in found.values()]
         turned = [image.mT if up else image for image, up in zip(found.values(), upright, strict=True)]
         return torch.stack([image for _, image in sorted(zip(found, turned, strict=True))])

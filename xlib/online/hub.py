@@ -4,14 +4,17 @@ Downloads go through `online.download`, not the hub's own library, which keeps n
 finish (huggingface_hub 2.4), and waits for a silent server for up to seven minutes. No account or token is used.
 """
 
+import http.client
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from xlib._files import written_whole
 from xlib.data import cache
-from xlib.online.download import Unavailable, fetch, matches, offline, timeout
+from xlib.online.download import Unavailable, advice, fetch, matches, offline, opened, reason
 
 
 def snapshot(repository: str, *, revision: str, files: Mapping[str, str], kind: str = "model") -> Path:
@@ -69,30 +72,44 @@ def _url(repository: str, revision: str, name: str, kind: str) -> str:
 
 def _stated(url: str, path: Path) -> str:
     """The digest that the hub states for this file: the one kept from the last time, or else asked for."""
-    from huggingface_hub import get_hf_file_metadata
-
     kept = path.with_name(f"{path.name}.sha256")
     if kept.exists():
-        return f"sha256:{kept.read_text().strip()}"
+        return f"sha256:{kept.read_text('utf-8').strip()}"
     if offline():
         raise Unavailable(f"{path} is not there, and HF_HUB_OFFLINE is set: unset it, and run this again.")
     stated = ""
     try:
-        stated = get_hf_file_metadata(url, timeout=timeout(), token=False).etag or ""
-        reason = "it does not state the SHA-256"
-    except Exception as error:  # one of many, by the version of the library and what is wrong with the network
-        silent = "Timeout" in type(error).__name__
-        reason = f"silent for {timeout():g} s" if silent else f"{type(error).__name__} {error}".splitlines()[0]
-        reason = getattr(getattr(error, "response", None), "status_code", reason)
+        with opened(urllib.request.Request(url, method="HEAD"), _UntilStated()) as answer:
+            stated = answer.headers.get("X-Linked-Etag") or answer.headers.get("ETag") or ""
+        failed = "it does not state the SHA-256"
+    except urllib.error.HTTPError as error:  # a redirect that was not followed as well
+        failed, stated = reason(error), error.headers.get("X-Linked-Etag") or ""
+    except Unavailable:
+        raise
+    except (OSError, http.client.HTTPException) as error:
+        failed = reason(error)
+    stated = stated.removeprefix("W/").strip('"')
     if len(stated) != 64:
         raise Unavailable(
-            f"{path.name} could not be fetched ({urlsplit(url).netloc}: {reason}). Look at the connection and run "
+            f"{path.name} could not be fetched ({urlsplit(url).netloc}: {failed}). {advice(failed)} run "
             f"this again. Or put the file at {path} yourself, and its SHA-256 at {kept}."
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(kept) as beside:
-            beside.write_text(stated)
+            beside.write_text(stated, "utf-8")
     except OSError:
         pass  # `fetch` says what is wrong with the folder
     return f"sha256:{stated}"
+
+
+class _UntilStated(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect, as of a repository that has another name now, but not the one to the storage of large
+    files: that one states the digest, and what is behind it does not."""
+
+    def redirect_request(self, request, file, code, message, headers, url):
+        if headers.get("X-Linked-Etag"):
+            return None
+        following = super().redirect_request(request, file, code, message, headers, url)
+        following.method = request.get_method()  # older versions of Python would ask for the file
+        return following

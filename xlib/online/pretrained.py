@@ -4,9 +4,11 @@ The weights come from the hub and from torchvision's server, at fixed commits an
 read as plain tensors, and no code comes with them. Where they are not here and cannot be had: `Unavailable`.
 """
 
+import contextlib
 import math
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,7 +22,9 @@ from xlib.clip import CLIPModel
 from xlib.contrastive import info_nce
 from xlib.course import runtime, training
 from xlib.data import cache
+from xlib.data.pictures import Picture, as_rgb
 from xlib.data.text import quiet
+from xlib.encoders import _unit, _wide
 from xlib.online import hub
 from xlib.online.captions import Captioned
 from xlib.online.download import fetch
@@ -47,19 +51,21 @@ _BERT = {
     },
 }
 _BATCH = 64  # pictures or texts at a time where nothing is trained
-_LONGEST = 64  # word pieces of a caption for BERT; the longest of Flickr8k has about 40 words
 
-Pictures = Sequence[Image.Image] | Tensor
+Pictures = Sequence[Picture] | Tensor
 
 
 @dataclass(frozen=True)
 class Encoders:
     """Two encoders into one space.
 
-    encode_images: N pictures, PIL of any size or (N, 3, H, W) float in [0, 1], to (N, d) unit vectors, float32 on the
-        CPU. A tensor's pictures are shown whole: one that is not square gets its border repeated until it is.
+    encode_images: N pictures to (N, d) unit vectors, float32 on the CPU. PIL images of any size and mode, or paths of
+        their files, are taken as a viewer would show them (`data.pictures.as_rgb`): upright, over white where they
+        are transparent; one that cannot be read is named by its place. Of a tensor, (N, 3, H, W) float in [0, 1] or
+        uint8, pictures are shown whole: one that is not square gets its border repeated until it is.
 
-    encode_texts: N strings to (N, d), likewise.
+    encode_texts: N strings to (N, d), likewise. What lies beyond the word pieces that the model reads (77 for CLIP,
+        512 for BERT) is left out, with a warning that tells how many texts are so long.
     logit_scale: what the cosines were multiplied by in training.
     """
 
@@ -73,7 +79,7 @@ def clip_vit(device: torch.device | str = "cpu") -> Encoders:
     their captions (Radford et al. 2021, arXiv 2103.00020). 607 MB; MIT licence.
 
     Pictures are scaled (bicubic) to 224 pixels along their shorter side, and the square in the middle is taken, as in
-    training. What lies beyond a text's first 77 word pieces is cut off.
+    training. What lies beyond a text's first 77 word pieces is left out, with a warning.
     Raises: Unavailable where the weights cannot be had.
 
     Example:
@@ -96,14 +102,15 @@ def clip_vit(device: torch.device | str = "cpu") -> Encoders:
     side, longest = config.vision_config.image_size, config.text_config.max_position_embeddings
     prepare = CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
 
-    def images(pictures: list[Image.Image]) -> Tensor:
-        return _tensor(model.get_image_features(prepare(pictures, return_tensors="pt")["pixel_values"].to(device)))
+    def images(pictures: Sequence[Picture], rows: Sequence[int]) -> Tensor:
+        shown = [_picture("pictures", pictures, row, as_rgb) for row in rows]
+        return _tensor(model.get_image_features(prepare(shown, return_tensors="pt")["pixel_values"].to(device)))
 
     def texts(part: list[str]) -> Tensor:
-        tokens = tokenizer(part, padding=True, truncation=True, max_length=longest, return_tensors="pt").to(device)
+        tokens = _tokens(tokenizer, part, longest, device)
         return _tensor(model.get_text_features(tokens["input_ids"], attention_mask=tokens["attention_mask"]))
 
-    return _encoders(images, texts, device=device, logit_scale=model.logit_scale.exp().item())
+    return _encoders(model, tokenizer, longest, images, texts, model.logit_scale.exp().item())
 
 
 def _tensor(features) -> Tensor:
@@ -142,34 +149,58 @@ def resnet_and_bert(embed_dim: int = 512) -> tuple[CLIPModel, Callable, Callable
 
 
 def encoders(model: CLIPModel, tokenizer: Callable, preprocess: Callable) -> Encoders:
-    """The encoders of such a pair as it is now, on the device where it lies; puts it into evaluation mode.
+    """The encoders of such a pair as it is now, on the device where it lies. They work in evaluation mode, and leave
+    the model in the mode in which it was.
 
     Example:
         >>> both = encoders(*resnet_and_bert())  # doctest: +SKIP
         >>> both.encode_texts(["a dog", "a cat"]).shape  # doctest: +SKIP
         torch.Size([2, 512])
     """
-    model.eval()
-    device = next(model.parameters()).device
+    longest = _longest(model, tokenizer)
 
-    def images(pictures: list[Image.Image]) -> Tensor:
-        return model.encode_image(_prepared(preprocess, pictures, range(len(pictures)), device))
+    def images(pictures: Sequence[Picture], rows: Sequence[int]) -> Tensor:
+        return model.encode_image(_prepared(model, preprocess, "pictures", pictures, rows))
 
     def texts(part: list[str]) -> Tensor:
-        return model.encode_text(**_tokens(tokenizer, part, device))
+        return model.encode_text(**_tokens(tokenizer, part, longest, _device(model)))
 
-    return _encoders(images, texts, device=device, logit_scale=model.logit_scale().item())
+    return _encoders(model, tokenizer, longest, images, texts, model.logit_scale().item())
 
 
-def _encoders(images: Callable, texts: Callable, *, device, logit_scale: float) -> Encoders:
+def _encoders(
+    model: nn.Module, tokenizer: Callable, longest: int, images: Callable, texts: Callable, logit_scale: float
+) -> Encoders:
     def unit(encode: Callable, items: Sequence, title: str) -> Tensor:
-        return F.normalize(_in_batches(encode, items, device=device, title=title), dim=1).cpu()
+        with _evaluating(model):
+            return _unit(_in_batches(encode, items, device=_device(model), title=title)).cpu()
 
-    return Encoders(
-        encode_images=lambda pictures: unit(images, _whole_pictures(pictures), "pictures"),
-        encode_texts=lambda part: unit(texts, _strings(part), "texts"),
-        logit_scale=logit_scale,
-    )
+    def encode_images(pictures: Pictures) -> Tensor:
+        pictures = _whole_pictures(pictures)
+        return unit(lambda rows: images(pictures, rows), range(len(pictures)), "pictures")
+
+    def encode_texts(part: Sequence[str]) -> Tensor:
+        part = _strings(part)
+        _tell_of_cuts(tokenizer, part, longest)
+        return unit(texts, part, "texts")
+
+    return Encoders(encode_images=encode_images, encode_texts=encode_texts, logit_scale=logit_scale)
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, in here only; each of its parts may have a mode of its own."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
 
 @torch.no_grad()
@@ -177,46 +208,96 @@ def _in_batches(encode: Callable, items: Sequence, *, device, title: str) -> Ten
     """encode of all items, (N, d) float32, `_BATCH` of them at a time."""
     done = []
     for start in tqdm(range(0, len(items), _BATCH), desc=title, leave=False, delay=1):
-        part = [items[index] for index in range(start, min(start + _BATCH, len(items)))]
         with runtime.autocast(torch.device(device)):
-            done.append(encode(part).float())
+            done.append(encode(items[start : start + _BATCH]).float())
     return torch.cat(done)
 
 
-def _strings(texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts) or not len(texts):
+def _strings(texts: Iterable[str]) -> list[str]:
+    found = [] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
+    if not found or not all(isinstance(text, str) for text in found):
         raise TypeError(f"texts must be a non-empty list of strings, got {texts!r:.100}")
-    return list(texts)
+    return found
 
 
-def _whole_pictures(pictures: Pictures) -> Sequence[Image.Image]:
-    """PIL images as they come; a tensor's pictures as PIL images, squares."""
+def _whole_pictures(pictures: Pictures) -> Sequence[Picture]:
+    """PIL images and paths as they come; a tensor's pictures as PIL images, squares."""
     if not isinstance(pictures, Tensor):
-        if len(pictures) == 0 or not isinstance(pictures[0], Image.Image):
+        if getattr(pictures, "ndim", 0) == 1:  # an array of objects, or a pandas.Series: by place, not by label
+            pictures = pictures.tolist()
+        single = isinstance(pictures, str | os.PathLike | Image.Image)
+        if single or not hasattr(pictures, "__getitem__") or not hasattr(pictures, "__len__") or not len(pictures):
             raise TypeError(f"pictures must be PIL images, one or more, or a tensor, got {pictures!r:.100}")
+        for row, picture in enumerate(pictures if isinstance(pictures, list | tuple) else ()):
+            if not isinstance(picture, Picture):
+                raise TypeError(
+                    f"pictures must be PIL images, one or more, or a tensor; in place {row} is {picture!r:.100}"
+                )
         return pictures
-    if pictures.ndim != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point() or pictures.numel() == 0:
+    bytes_ = pictures.dtype == torch.uint8
+    if pictures.ndim != 4 or pictures.shape[1] != 3 or pictures.numel() == 0:
         raise ValueError(f"pictures must be float (N, 3, H, W), got {pictures.dtype}, shape {tuple(pictures.shape)}")
-    if not (pictures.min() >= 0 and pictures.max() <= 1):
+    if not (bytes_ or pictures.is_floating_point()):
+        raise ValueError(f"pictures must be float (N, 3, H, W), or uint8, got {pictures.dtype}")
+    if not (bytes_ or (pictures.min() >= 0 and pictures.max() <= 1)):
         raise ValueError("pictures must hold numbers from 0 to 1")
     from torchvision.transforms.functional import to_pil_image
 
     height, width = pictures.shape[2:]
     down, across = max(0, width - height), max(0, height - width)
     sides = (across // 2, across - across // 2, down // 2, down - down // 2)
-    squares = F.pad(pictures, sides, mode="replicate")  # the middle square would cut a number's digits through
-    return [to_pil_image(picture) for picture in squares.cpu()]
+    # The middle square would cut a number's digits through. Of 16 bits or bytes there is no padding by the border.
+    squares = F.pad(_wide(pictures.detach()), sides, mode="replicate")
+    return [to_pil_image(picture) for picture in (squares.byte() if bytes_ else squares).cpu()]
 
 
-def _prepared(preprocess: Callable, images: Sequence, rows: Sequence[int], device) -> Tensor:
-    """These pictures as a batch for the ResNet. Decoding and scaling, some milliseconds each, share the cores."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return runtime.to_device(torch.stack(list(pool.map(lambda row: preprocess(images[row]), rows))), device)
+def _picture(name: str, pictures: Sequence[Picture], row: int, use: Callable) -> Image.Image | Tensor:
+    """use(picture) of the one in this row, which an error names."""
+    try:
+        return use(pictures[row])
+    except Exception as error:  # one of many, by what is wrong with the file
+        kind = next((kind for kind in (TypeError, OSError, MemoryError) if isinstance(error, kind)), ValueError)
+        raise kind(f"{name}[{row}] cannot be used: {type(error).__name__}: {error}") from error
 
 
-def _tokens(tokenizer: Callable, texts: list[str], device) -> dict[str, Tensor]:
-    tokens = tokenizer(texts, padding=True, truncation=True, max_length=_LONGEST, return_tensors="pt")
+def _prepared(
+    model: CLIPModel, preprocess: Callable, name: str, pictures: Sequence[Picture], rows: Sequence[int]
+) -> Tensor:
+    """These pictures as a batch for the image tower, in its dtype. Decoding and scaling, milliseconds each, share the
+    cores."""
+    with ThreadPoolExecutor(runtime.cores()) as pool:
+        ready = pool.map(lambda row: _picture(name, pictures, row, lambda x: preprocess(as_rgb(x))), rows)
+        pixels = torch.stack(list(ready)).to(next(model.visual_encoder.parameters()).dtype)
+    return runtime.to_device(pixels, _device(model))
+
+
+def _longest(model: CLIPModel, tokenizer: Callable) -> int:
+    """The most word pieces that a model reads, and its tokenizer gives."""
+    text = model.text_encoder
+    room = getattr(text.config, "max_position_embeddings", None) or 0
+    for name, part in text.named_modules():  # RoBERTa and MPNet count a text's places from after that of the padding
+        if name.endswith("position_embeddings") and getattr(part, "padding_idx", None) is not None:
+            room -= part.padding_idx + 1
+    told = getattr(tokenizer, "model_max_length", math.inf)
+    return min(room if room > 0 else 512, told)
+
+
+def _tokens(tokenizer: Callable, texts: list[str], longest: int, device) -> dict[str, Tensor]:
+    tokens = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
     return {name: tokens[name].to(device) for name in ("input_ids", "attention_mask")}
+
+
+def _tell_of_cuts(tokenizer: Callable, texts: list[str], longest: int) -> None:
+    """Warn where texts are longer than what is read of them."""
+    long = [text for text in texts if len(text.encode("utf-8", "replace")) > longest - 3]  # a piece is a byte or more
+    if long:
+        pieces = tokenizer(long, truncation=True, max_length=longest + 1)["input_ids"]
+        if cut := sum(len(ids) > longest for ids in pieces):
+            warnings.warn(
+                f"{cut} of {len(texts)} texts are longer than the {longest} word pieces that the model reads: the "
+                "rest of them is left out",
+                stacklevel=3,
+            )
 
 
 def fit_frozen(
@@ -237,10 +318,13 @@ def fit_frozen(
 
     Args:
         model, tokenizer, preprocess: as `resnet_and_bert` returns them, the model on any device. Its towers, and the
-            running averages of their batch norms, stay as they are, bit by bit.
-        data: the pictures to train on; a step draws `batch` different ones, and one caption of each at random.
+            running averages of their batch norms, stay as they are, bit by bit; its mode, too.
+        data: the pictures to train on, of any mode (`data.pictures.as_rgb`), and their captions; one that is longer
+            than what the model reads is cut, with a warning. A step draws `batch` different pictures, and one caption
+            of each at random.
         rate: the largest learning rate, see `training.fit_one_cycle`. generator: of the draws, on the CPU.
     Returns the Run of `training.fit`; the loss is `info_nce`.
+    Raises ValueError where what is trained has 16 bits: Adam's steps would be lost in them, or NaN.
 
     Example:
         >>> from xlib.online.full import flickr8k
@@ -248,18 +332,16 @@ def fit_frozen(
         >>> run = fit_frozen(*trio, data, steps=500, generator=torch.Generator())  # doctest: +SKIP
         >>> both = encoders(*trio)  # doctest: +SKIP
     """
-    model.eval()
-    device = next(model.parameters()).device
+    maps = nn.ModuleDict({"image": model.visual_fc, "text": model.text_fc, "scale": model.logit_scale})
+    _check_wide(maps)
+    device, longest, own_texts = _device(model), _longest(model, tokenizer), data.texts
+    _tell_of_cuts(tokenizer, own_texts, longest)
 
-    def seen(rows: list[int]) -> Tensor:
-        return model.visual_encoder(_prepared(preprocess, data.images, rows, device))
+    def seen(rows: Sequence[int]) -> Tensor:
+        return model.image_features(_prepared(model, preprocess, "data.images", data.images, rows))
 
     def read(texts: list[str]) -> Tensor:
-        return model.text_encoder(**_tokens(tokenizer, texts, device)).pooler_output
-
-    images = _in_batches(seen, range(len(data.images)), device=device, title="pictures through the ResNet")
-    texts = _in_batches(read, data.texts, device=device, title="captions through BERT")
-    maps = nn.ModuleDict({"image": model.visual_fc, "text": model.text_fc, "scale": model.logit_scale})
+        return model.text_features(**_tokens(tokenizer, texts, longest, device))
 
     def loss(step: int) -> Tensor:
         rows, said = (chosen.to(device) for chosen in _draw(data, batch, generator))
@@ -267,9 +349,21 @@ def fit_frozen(
         zb = F.normalize(maps["text"](texts[said]), dim=1)
         return info_nce(za, zb, logit_scale=maps["scale"]())
 
-    return training.fit_one_cycle(
-        maps, loss, steps=steps, rate=rate, decay=1e-4, generator=generator, title="towers frozen"
-    )
+    with _evaluating(model):
+        images = _in_batches(seen, range(len(data.images)), device=device, title="pictures through the ResNet")
+        texts = _in_batches(read, own_texts, device=device, title="captions through BERT")
+        return training.fit_one_cycle(
+            maps, loss, steps=steps, rate=rate, decay=1e-4, generator=generator, title="towers frozen"
+        )
+
+
+def _check_wide(module: nn.Module) -> None:
+    for parameter in module.parameters():
+        if parameter.dtype.itemsize < 4:
+            raise ValueError(
+                f"model must be in float32 to be trained (model.float()), got {parameter.dtype}; where 16 bits pay, "
+                "they are used by themselves"
+            )
 
 
 def fit_towers(
@@ -295,13 +389,14 @@ def fit_towers(
         >>> run = fit_frozen(*trio, data, steps=500, generator=torch.Generator())  # doctest: +SKIP
         >>> run = fit_towers(*trio, data, steps=2000, generator=torch.Generator())  # doctest: +SKIP
     """
-    device = next(model.parameters()).device
-    still, texts = _Still(model), data.texts
+    _check_wide(model)
+    device, longest, texts = _device(model), _longest(model, tokenizer), data.texts
+    _tell_of_cuts(tokenizer, texts, longest)
 
     def loss(step: int) -> Tensor:
         rows, said = _draw(data, batch, generator)
-        pixels = _prepared(preprocess, data.images, rows.tolist(), device)
-        za, zb, scale = model(pixels, **_tokens(tokenizer, [texts[index] for index in said], device))
+        pixels = _prepared(model, preprocess, "data.images", data.images, rows.tolist())
+        za, zb, scale = model(pixels, **_tokens(tokenizer, [texts[index] for index in said], longest, device))
         return info_nce(za, zb, logit_scale=scale)
 
     maps = [*model.visual_fc.parameters(), *model.text_fc.parameters()]
@@ -315,17 +410,18 @@ def fit_towers(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, [rate, maps_rate, maps_rate], total_steps=total, pct_start=max(0.2, 1.5 / total)
     )
-    return training.fit(
-        still,
-        loss,
-        optimizer,
-        steps=steps,
-        scheduler=schedule,
-        after_step=model.logit_scale.clamp_,
-        generator=generator,
-        mixed=True,
-        title="towers and maps",
-    )
+    with _evaluating(model):
+        return training.fit(
+            _Still(model),
+            loss,
+            optimizer,
+            steps=steps,
+            scheduler=schedule,
+            after_step=model.logit_scale.clamp_,
+            generator=generator,
+            mixed=True,
+            title="towers and maps",
+        )
 
 
 class _Still(nn.Module):

@@ -1,0 +1,72 @@
+"""Numbers of any size: so that squares of 1e25 do not end as infinity, nor those of 1e-25 as 0, without a word.
+
+float32 reaches from 1e-38 to 3e38, and squares leave it from 1e-19 and 1e19 on. Powers of two can be divided out and
+multiplied in again without rounding, so that nothing changes for numbers of usual size.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from xlib import _validate
+
+
+def power_of_two(*tables: Tensor, wait: bool = False) -> float:
+    """About the largest number in the tables, where its eighth power would leave their type; 1.0 for usual sizes.
+    `wait`: look even where that takes waiting; else it is 1.0 there, and what overflows comes out as not finite."""
+    if not (wait or _validate.reads_values(tables[0])):
+        return 1.0
+    largest = max(table.detach().abs().max().item() for table in tables)
+    exponent = math.frexp(largest)[1] - 1
+    room, least = {torch.float64: (128, -1000)}.get(tables[0].dtype, (16, -120))  # 1 / 2^least must be a number, too
+    return 1.0 if largest == 0 or abs(exponent) < room else 2.0 ** max(exponent, least)
+
+
+def off_mean(rows: Tensor) -> Tensor:
+    """Rows less their mean; twice where they lie so far from the origin that the mean's own rounding would show."""
+    mean = rows.mean(dim=0)
+    off = rows - mean
+    if _validate.reads_values(rows) and mean.detach().abs().max() < 1e3 * off.detach().abs().max():
+        return off
+    return off - off.mean(dim=0)
+
+
+def lengths(rows: Tensor) -> Tensor:
+    """(N,) |rows[i]|, each computed by what is usual for its own size."""
+    largest = rows.detach().abs().amax(dim=1, keepdim=True)
+    room = 2.0 ** {torch.float64: 128}.get(rows.dtype, 16)
+    usual = (largest == 0) | ((largest > 1 / room) & (largest < room))
+    size = largest.masked_fill(usual, 1.0)
+    return torch.linalg.vector_norm(rows / size, dim=1) * size[:, 0]
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """(len(a), len(b)) |a[i] - b[j]|² as |a[i]|² + |b[j]|² - 2 a[i]·b[j]: fast, and off by their size times eps."""
+    a2, b2 = (torch.linalg.vector_norm(rows, dim=1).square() for rows in (a, b))
+    return torch.addmm(b2, a, b.T, alpha=-2).add_(a2[:, None]).clamp_(min=0)
+
+
+def exact_squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """The same from differences, so that near rows far from the origin lose no digits; slow. On a CPU in float64,
+    which holds all squares of float32. (`F.pdist` would do for a = b, but Apple's GPU does not have it.)"""
+    if a.device.type == "cpu":
+        a, b = a.double(), b.double()
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+def held(value: Tensor, *, parts: Tensor | None = None, **given: Tensor | float) -> Tensor:
+    """The value of the arguments given by name, once it is known that its type can hold it: that it is finite, and,
+    where `parts` are not, not 0. Not looked at where that takes waiting."""
+    if not _validate.reads_values(value):
+        return value
+    says = "large" if not torch.isfinite(value).all() else ""
+    if not says and parts is not None and (value == 0).any() and (parts > 0).any():
+        says = "small"
+    if says:
+        sizes = [f"{torch.as_tensor(part).detach().abs().max().item():.3g}" for part in given.values()]
+        raise ValueError(
+            f"{' and '.join(given)} must not be so {says} that {value.dtype} cannot hold the result, got numbers up "
+            f"to {' and '.join(sizes)}"
+        )
+    return value

@@ -1,0 +1,108 @@
+"""A PIL image of any mode, or a picture's file, as 8-bit colours, upright."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile
+
+Picture = Image.Image | str | os.PathLike
+
+_ORIENTATION = 0x0112  # EXIF's tag: how the camera was held; 1 is upright
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def as_rgba(picture: Picture) -> Image.Image:
+    """A picture in RGBA, 8 bits a channel, as a viewer would show it: in its true colours, and upright.
+
+    picture: a PIL image of any mode (of several frames: the one that it stands at), or the path of a picture's file,
+    where "~" is the home folder. A camera's note on how it was held (EXIF) is followed. Greys of more than 8 bits
+    (modes I, I;16 and F) are scaled and not cut off: a picture whose values are all from 0 to 255 counts as one of
+    8 bits, to 65,535 as one of 16, floats to 1 as shares of white; any other is stretched from its least to its
+    greatest value.
+    Returns an image: the given one where nothing is to be done, which else stays as it is. Where its pixels still lie
+    in its file they are read from there anew, so that a thousand opened files do not fill the memory.
+    Raises TypeError for anything else, OSError for a file that is missing or no picture, ValueError for one without
+    pixels or with NaN.
+
+    Example:
+        >>> as_rgba(Image.new("CMYK", (4, 3), (0, 255, 255, 0))).getpixel((0, 0))
+        (255, 0, 0, 255)
+        >>> as_rgba(Image.fromarray(np.full((2, 2), 51400, np.uint16))).getpixel((0, 0))
+        (200, 200, 200, 255)
+    """
+    return _as(picture, "RGBA")
+
+
+def as_rgb(picture: Picture) -> Image.Image:
+    """A picture in RGB, 8 bits a channel: `as_rgba` over white, as a page would show it.
+
+    Arguments and errors are those of `as_rgba`.
+
+    Example:
+        >>> clear = Image.new("RGBA", (4, 3), (200, 0, 0, 0))
+        >>> as_rgb(clear).getpixel((0, 0)), clear.convert("RGB").getpixel((0, 0))
+        ((255, 255, 255), (200, 0, 0))
+    """
+    return _as(picture, "RGB")
+
+
+def _as(picture: Picture, mode: str) -> Image.Image:
+    if isinstance(picture, str | os.PathLike):
+        with Image.open(Path(picture).expanduser()) as opened:
+            return _as_mode(opened, mode)
+    if not isinstance(picture, Image.Image):
+        raise TypeError(f"a picture must be a PIL image or the path of a file, got {type(picture).__name__}")
+    if _unread(picture):
+        with Image.open(picture.filename) as again:
+            again.seek(picture.tell())
+            return _as_mode(again, mode)
+    return _as_mode(picture, mode)
+
+
+def _unread(picture: Image.Image) -> bool:
+    """Whether its pixels still lie in a file that can be opened by its name: reading them would keep them in it."""
+    pixels = vars(picture).get("_im", vars(picture).get("im"))  # the second name is that of Pillow before 11.1
+    return isinstance(picture, ImageFile.ImageFile) and pixels is None and os.path.isfile(picture.filename)
+
+
+def _as_mode(picture: Image.Image, mode: str) -> Image.Image:
+    if 0 in picture.size:
+        raise ValueError(f"a picture must have pixels, got {picture.width} x {picture.height}")
+    picture.load()
+    try:
+        held = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # one of many; a note that cannot be read says nothing
+        held = 1
+    if picture.mode.startswith(("I", "F")):
+        picture = _grey(picture)
+    if picture.has_transparency_data:
+        picture = picture.convert("LA") if picture.mode == "La" else picture  # from where PIL knows the way on
+        picture = picture.convert("RGBA")
+        if mode == "RGB":
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    elif mode == "RGBA":  # by way of RGB: PIL would take the four channels of CMYK as they are
+        picture = picture.convert("RGB")
+    picture = picture if picture.mode == mode else picture.convert(mode)
+    # By hand: `ImageOps.exif_transpose` also writes the note anew, and fails where its other entries are odd.
+    return picture.transpose(_UPRIGHT[held]) if held in _UPRIGHT else picture
+
+
+def _grey(picture: Image.Image) -> Image.Image:
+    """Greys of 16 or 32 bits, or floating, as a picture of 8 bits."""
+    x = np.asarray(picture, dtype=np.float64)
+    if not np.isfinite(x).all():
+        raise ValueError("a picture must hold finite numbers, got NaN or infinity")
+    low, high = x.min(), x.max()
+    limits = (1, 255, 65535) if picture.mode == "F" else (255, 65535)
+    white = next((limit for limit in limits if low >= 0 and high <= limit), None)
+    x = x / white if white else (x - low) / (high - low)
+    return Image.fromarray((x * 255).round().astype(np.uint8))

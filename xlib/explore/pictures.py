@@ -1,0 +1,185 @@
+"""Pictures of any kind as thumbnails, one picture in memory at a time."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image, ImageOps
+
+THUMBNAIL = 48  # pixels of a thumbnail's longer side: sharp at 24 CSS pixels on a dense screen
+
+
+def thumbnails(images, n):
+    """(N,) index of each item's thumbnail or −1, and the thumbnails: (M, h, w, 4) uint8, one size for all.
+
+    images: n entries, which may be made when they are asked for, as a torch Dataset makes them: PIL images of any
+    mode, arrays or tensors, paths of files, the bytes of one, or None, NaN or "" for no picture. Of an entry
+    (picture, label) the first is shown. What is given is not changed; a file that was opened is not loaded.
+    """
+    if images is None:
+        return np.full(n, -1), np.zeros((0, 1, 1, 4), np.uint8)
+    images = images.iloc[:, 0] if isinstance(images, pd.DataFrame) and images.shape[1] == 1 else images
+    images = images.array if isinstance(images, pd.Series) else images
+    if isinstance(images, str | bytes | dict) or not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
+        raise TypeError(f"images must be a sequence of {n} pictures, got {type(images).__name__}")
+    if len(images) != n:
+        raise ValueError(f"images must have {n} entries, got {len(images)}")
+    sprites, small = np.full(n, -1), []
+    for i in range(n):
+        picture = _small(i, images[i])
+        if picture is not None:
+            sprites[i] = len(small)
+            small.append(picture)
+    if not small:
+        return sprites, np.zeros((0, 1, 1, 4), np.uint8)
+    height, width = np.max([picture.shape[:2] for picture in small], axis=0)
+    cells = np.zeros((len(small), height, width, 4), np.uint8)
+    for cell, picture in zip(cells, small, strict=True):
+        h, w = picture.shape[:2]
+        top, left = (height - h) // 2, (width - w) // 2
+        cell[top : top + h, left : left + w] = picture
+    return sprites, cells
+
+
+def missing(value):
+    """Whether a single value stands for none: None, NaN, NA or NaT."""
+    return value is None or (pd.api.types.is_scalar(value) and pd.isna(value))
+
+
+def tensor(x):
+    """A tensor of any kind as an array: without a copy where its numbers can stay as they are."""
+    x = x.detach()
+    x = x.dequantize() if x.is_quantized else x.to_dense() if x.layout is not torch.strided else x
+    x = x.cpu()
+    if x.is_floating_point() and x.dtype not in (torch.float32, torch.float64):
+        x = x.float()  # numpy has no bfloat16
+    return x.resolve_conj().resolve_neg().numpy()
+
+
+def _small(i, image):
+    """One picture as (h, w, 4) uint8, at most THUMBNAIL high and wide; None for none."""
+    if isinstance(image, tuple) and image and not isinstance(image[0], int | float):
+        image = image[0]
+    if isinstance(image, dict) and ("bytes" in image or "path" in image):  # as datasets of the hub store one
+        image = image.get("path") if image.get("bytes") is None else image["bytes"]
+    if missing(image) or (isinstance(image, str) and not image.strip()):
+        return None
+    if isinstance(image, Image.Image | str | os.PathLike | bytes | bytearray | memoryview) or hasattr(image, "read"):
+        try:
+            return _opened(image)
+        except Exception as error:  # whatever a broken file makes of its reader
+            raise ValueError(f"images[{i}] could not be read: {error}") from error
+    return _reduced(Image.fromarray(_array(i, image)))
+
+
+def _opened(image):
+    """The thumbnail of a PIL image or a file. What is loaded already is worked on in a copy."""
+    if isinstance(image, str | os.PathLike):
+        if str(image).startswith(("http://", "https://")):
+            raise ValueError(f"{image!s:.80} is an address: explore() loads nothing, save the picture first")
+        image = Path(image).expanduser()
+        if not image.is_file():
+            raise ValueError(f"there is no file {image}")
+        with Image.open(image) as opened:
+            return _upright(opened, opened.format)
+    if isinstance(image, bytes | bytearray | memoryview):
+        with Image.open(io.BytesIO(image)) as opened:
+            return _upright(opened, opened.format)
+    if not isinstance(image, Image.Image):  # an open file
+        return _elsewhere(image, 0)
+    if vars(image).get("_im", vars(image).get("im")) is None:  # not loaded yet, and stays so
+        if getattr(image, "filename", "") and os.path.isfile(image.filename):
+            with Image.open(image.filename) as opened:
+                opened.seek(image.tell())
+                return _upright(opened, opened.format)
+        if getattr(image, "fp", None):
+            return _elsewhere(image.fp, image.tell())
+    return _upright(image.copy(), image.format)
+
+
+def _elsewhere(file, frame):
+    """The frame of the picture in an open file, which is left where it was."""
+    place = file.tell()
+    try:
+        file.seek(0)
+        with Image.open(io.BytesIO(file.read())) as opened:
+            opened.seek(frame)
+            return _upright(opened, opened.format)
+    finally:
+        file.seek(place)
+
+
+def _upright(picture, file):
+    """The thumbnail of a picture that may be changed, in its true colours and upright; file: its format, if any."""
+    if not picture.width or not picture.height:
+        raise ValueError(f"it is empty, {picture.width} × {picture.height} pixels")
+    if getattr(picture, "tile", None):
+        picture.draft(None, (2 * THUMBNAIL, 2 * THUMBNAIL))  # a JPEG need not be read in all its detail
+        picture.load()
+    if picture.mode[0] in "IF":
+        grey = Image.fromarray(_grey(picture, file))
+        grey.info = {key: value for key, value in picture.info.items() if key != "transparency"}  # which way is up
+        picture = grey
+    elif picture.mode == "La":
+        picture = picture.convert("LA")
+    mode = "RGBA" if picture.has_transparency_data else "L" if picture.mode == "L" else "RGB"
+    return _reduced(picture if picture.mode == mode else picture.convert(mode))
+
+
+def _reduced(picture):
+    """(h, w, 4) uint8 of a picture of its own in one of the modes L, RGB, RGBA."""
+    picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    return np.asarray(ImageOps.exif_transpose(picture).convert("RGBA"))
+
+
+def _grey(picture, file):
+    """(h, w) uint8 of a picture in the modes I, I;16 and F, which do not say what their white is: 65535 in a file
+    and wherever numbers are above 255; 1 where all are below it; else 255."""
+    x = np.asarray(picture)
+    if not np.isfinite(x).all():
+        raise ValueError("it holds NaN or infinity")
+    low, most = min(x.min(), 0), x.max()
+    whites = (1, 255, 65535) if picture.mode == "F" else (65535,) if file else (255, 65535)
+    return _bytes(x, float(low), float(next((white for white in whites if most <= white), most)))
+
+
+def _bytes(x, black, white):
+    """x as uint8, some lines at a time: a large picture is not held in several copies."""
+    found = np.empty(x.shape, np.uint8)
+    for at in range(0, len(x), 64):
+        found[at : at + 64] = ((x[at : at + 64] - black) / (white - black)).clip(0, 1) * 255 + 0.5
+    return found
+
+
+def _array(i, image):
+    """One array as (h, w) or (h, w, 2 to 4) uint8."""
+    x = tensor(image) if isinstance(image, torch.Tensor) else np.asarray(image)
+    if x.dtype.kind not in "biuf" and x.dtype.name != "bfloat16":
+        raise TypeError(
+            f"images[{i}] must be a PIL image, an array, a tensor, a file's path or its bytes, got "
+            f"{type(image).__name__} {image!r:.60}"
+        )
+    if x.ndim == 3 and x.shape[0] in (1, 2, 3, 4) and x.shape[2] not in (3, 4):
+        x = x.transpose(1, 2, 0)
+    if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[2] not in (1, 2, 3, 4)) or x.size == 0:
+        raise ValueError(f"images[{i}] must have shape (h, w), (3|4, h, w) or (h, w, 3|4), got {x.shape}")
+    x = x[..., 0] if x.ndim == 3 and x.shape[2] == 1 else x
+    if x.dtype == bool:
+        x = x.astype(np.uint8) * 255
+    elif x.dtype.kind in "iu" and x.dtype != np.uint8:
+        white = 255 if x.max() <= 255 else 65535
+        if x.min() < 0 or x.max() > white or (x.dtype.kind == "i" and x.max() == 1):  # 0 and 1: of what, nobody says
+            got = f"{x.dtype}, {x.min()} to {x.max()}"
+            raise ValueError(f"images[{i}] must be uint8, or whole numbers in 0 to 255 or to 65535, got {got}")
+        x = _bytes(x, 0, white)
+    elif x.dtype != np.uint8:
+        x = x.astype(np.float32) if x.dtype.name == "bfloat16" else x
+        if not (x.min() >= -1e-3 and x.max() <= 1.001):  # NaN fails too
+            raise ValueError(f"images[{i}] must be uint8, or floating point within [0, 1], got {x.dtype}")
+        x = _bytes(x, 0, 1)
+    if x.ndim == 3 and x.shape[2] == 2:  # grey and alpha
+        x = x[..., [0, 0, 0, 1]]
+    return np.ascontiguousarray(x)
