@@ -1,8 +1,8 @@
-"""A stand-in for the GPU of a Mac where there is none: tensors that say that they are on "mps", are worked with on the
-CPU, and refuse what torch refuses there. Neither its speed nor its rounding.
+"""A stand-in for the GPU of a Mac where there is none: tensors that say that they are on "mps", are worked with on
+the CPU, and refuse what torch refuses there. Neither its speed nor its rounding.
 
-It refuses operators that have no kernel for MPS; float64; tensors on two devices in one operator; a generator of another
-device; and what a NumPy array would be made of without a copy to the CPU.
+It refuses operators that have no kernel for MPS; float64; tensors on two devices in one operator; a generator of
+another device; and NumPy arrays that are made without a copy to the CPU.
 """
 
 import contextlib
@@ -22,16 +22,21 @@ INSIDE = torch.device("cpu", 1)  # what torch's C++ takes it for: a device that 
 
 # Kernels for MPS that came after torch 2.5, the oldest that the course runs with (by its own table of operators; of
 # those that it had, `rsub` and the singular values it knew in other ways). The list leaves out what no course needs.
-YOUNG = set(
-    """_cdist_backward _ctc_loss _cummax_helper _cummin_helper _embedding_bag _linalg_det _linalg_eigh _linalg_slogdet
-    _linalg_solve_ex _logcumsumexp _standard_gamma _unique _upsample_bicubic2d_aa _upsample_bicubic2d_aa_backward
-    _upsample_bilinear2d_aa _upsample_bilinear2d_aa_backward angle binomial cauchy_ cholesky cholesky_inverse erfc gcd
-    geometric_ geqrf grid_sampler_2d_backward hardshrink i0 igamma igammac im2col index_copy index_copy_ index_reduce
-    isneginf isposinf kthvalue lcm linalg_cholesky_ex linalg_householder_product linalg_lstsq linalg_lu
-    linalg_lu_factor_ex linalg_lu_solve linalg_matrix_exp linalg_qr log_normal_ logcumsumexp lu_unpack max_unpool2d
-    mode mvlgamma nanmedian native_dropout nonzero_static poisson scatter_reduce sinc tril_indices triu_indices
-    unfold_backward unique_dim upsample_bicubic2d upsample_bicubic2d_backward vdot""".split()
-)
+# fmt: off
+YOUNG = {
+    "_cdist_backward", "_ctc_loss", "_cummax_helper", "_cummin_helper", "_embedding_bag", "_linalg_det",
+    "_linalg_eigh", "_linalg_slogdet", "_linalg_solve_ex", "_logcumsumexp", "_standard_gamma", "_unique",
+    "_upsample_bicubic2d_aa", "_upsample_bicubic2d_aa_backward", "_upsample_bilinear2d_aa",
+    "_upsample_bilinear2d_aa_backward", "angle", "binomial", "cauchy_", "cholesky", "cholesky_inverse",
+    "erfc", "gcd", "geometric_", "geqrf", "grid_sampler_2d_backward", "hardshrink", "i0", "igamma", "igammac",
+    "im2col", "index_copy", "index_copy_", "index_reduce", "isneginf", "isposinf", "kthvalue", "lcm",
+    "linalg_cholesky_ex", "linalg_householder_product", "linalg_lstsq", "linalg_lu", "linalg_lu_factor_ex",
+    "linalg_lu_solve", "linalg_matrix_exp", "linalg_qr", "log_normal_", "logcumsumexp", "lu_unpack",
+    "max_unpool2d", "mode", "mvlgamma", "nanmedian", "native_dropout", "nonzero_static", "poisson",
+    "scatter_reduce", "sinc", "tril_indices", "triu_indices", "unfold_backward", "unique_dim",
+    "upsample_bicubic2d", "upsample_bicubic2d_backward", "vdot",
+}
+# fmt: on
 
 
 @functools.cache
@@ -46,21 +51,16 @@ def lacking() -> frozenset[str]:
         row = rows[rows[name].get("structured_delegate", name)]
         return {key.strip() for keys in row.get("dispatch", {}) for key in keys.split(",")}
 
-    families = {}  # one "for every device" may only lead to a relative that has a kernel for each
+    found, has = set(), set()
     for name in rows:
-        families.setdefault(_base(name), set()).update(kernels(name))
-
-    def lacks(name):
-        own, family = kernels(name), families[_base(name)]
-        for_every = any(key.startswith("Composite") for key in own)
-        return "CPU" in family and "MPS" not in own | family and not (for_every and "CPU" in own)
-
-    # A name that ends like this is the choice of a CPU; another device chooses another.
-    return frozenset(name.partition(".")[0] for name in rows if lacks(name) and not _base(name).endswith("_for_cpu"))
-
-
-def _base(name: str) -> str:
-    return name.partition(".")[0].removeprefix("_")
+        own = kernels(name)
+        if "MPS" in own:
+            has.add(name.partition(".")[0])
+        elif "CPU" in own and not any(key.startswith("Composite") for key in own):
+            found.add(name.partition(".")[0])
+    # One variant may be the only one with kernels, and the others lead to it. A name with "_for_cpu" in it is what
+    # a CPU chooses; another device chooses another.
+    return frozenset(name for name in found - has if "_for_cpu" not in name)
 
 
 class OnMps(torch.Tensor):

@@ -11,6 +11,7 @@ import torch
 from fake_hub import FakeHub
 from PIL import Image
 
+from xlib.data.pictures import as_rgb
 from xlib.online import captions
 from xlib.online.download import Unavailable
 
@@ -133,8 +134,7 @@ def test_coco_has_as_many_captions_as_were_written_and_grey_pictures_come_in_rgb
 @pytest.mark.usefixtures("flickr8k")
 def test_pictures_are_decoded_when_they_are_asked_for(monkeypatch):
     decoded = []
-    convert = Image.Image.convert
-    monkeypatch.setattr(Image.Image, "convert", lambda self, mode: decoded.append(1) or convert(self, mode))
+    monkeypatch.setattr(captions, "as_rgb", lambda image: decoded.append(1) or as_rgb(image))
     images = captions.flickr8k("train").images
     assert decoded == []
     assert [image.size for image in images[1:]] == [(20, 10)] * 2
@@ -192,3 +192,34 @@ def test_without_the_library_it_says_what_to_install(server, monkeypatch):
 def test_an_unknown_split_is_named(load):
     with pytest.raises(ValueError, match=r"split must be one of .* got 'dev'"):
         load("dev")
+
+
+@pytest.mark.parametrize(
+    ("images", "own", "message"),
+    [
+        ([1, 2], [["a"]], "captions must hold 2 lists, one a picture, got 1"),
+        ([1], [["a"], ["b"]], "captions must hold 1 lists, one a picture, got 2"),
+        (
+            [1, 2],
+            [["a"], []],
+            r"captions\[1\] must be a list of one or more strings, got \[\]",
+        ),  # `_draw` took the next one's
+        (
+            [1, 2],
+            ["a dog", "a cat"],
+            r"captions\[0\] must be a list of one or more strings, got 'a dog'",
+        ),  # by letters
+    ],
+)
+def test_each_picture_has_captions(images, own, message):
+    with pytest.raises(ValueError, match=message):
+        captions.Captioned(images=images, captions=own)
+
+
+def test_pictures_of_any_mode_come_in_rgb_over_white_and_upright():
+    held = Image.new("RGB", (4, 3))
+    held.getexif()[0x0112] = 6
+    given = [Image.new("RGBA", (4, 3)), Image.new("CMYK", (4, 3), (0, 255, 255, 0)), Image.new("I;16", (4, 3), 65535)]
+    pictures = captions.Pictures([{"image": image} for image in [*given, held]])
+    assert [image.getpixel((0, 0)) for image in pictures] == [(255,) * 3, (255, 0, 0), (255,) * 3, (0,) * 3]
+    assert [image.size for image in pictures] == [(4, 3)] * 3 + [(3, 4)]

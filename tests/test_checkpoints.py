@@ -130,6 +130,8 @@ OPTIMIZERS = {
     "NAdam": lambda p: torch.optim.NAdam(p, lr=1e-2),
     "RMSprop": lambda p: torch.optim.RMSprop(p, lr=1e-2, centered=True, momentum=0.5),
     "Adafactor": lambda p: torch.optim.Adafactor(p, lr=1e-2),
+    "Adagrad": lambda p: torch.optim.Adagrad(p, lr=1e-2),
+    "ASGD": lambda p: torch.optim.ASGD(p, lr=1e-2),
     "Rprop": lambda p: torch.optim.Rprop(p),
     "tensors in lists": lambda p: Listed(p),
 }

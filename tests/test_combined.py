@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from xlib.combined import combined_loss, self_training_loss
+from xlib import _validate
+from xlib.combined import combined_loss, mmd_loss, self_training_loss
 from xlib.contrastive import LogitScale, info_nce
 from xlib.course import training
 from xlib.dann import domain_loss, grad_reverse
@@ -217,3 +218,103 @@ def test_self_training_names_what_is_wrong():
         self_training_loss(torch.zeros(2, 3), torch.zeros(2, 3), threshold=1.5)
     with pytest.raises(TypeError, match="plain"):
         self_training_loss([[0.0]], torch.zeros(1, 1))
+
+
+# -- features that coincide
+
+
+def dead(dtype=torch.float32):
+    """Sixteen rows of features, of which three in four are one point, as behind dead ReLUs."""
+    return torch.cat([normal(0, 4, 8), torch.zeros(12, 8)]).to(dtype)
+
+
+SIDES = torch.tensor([0] * 8 + [1] * 8)
+
+
+def term(features, monkeypatch=None):
+    """The term of MMD and its gradient; with monkeypatch as on a GPU, where nobody looks at values."""
+    if monkeypatch is not None:
+        monkeypatch.setattr(_validate, "reads_values", lambda x: not isinstance(x, torch.Tensor))
+    features, z = features.clone().requires_grad_(), F.normalize(normal(1, 8, 4), dim=1)
+    value = combined_loss(z, z, None, SIDES, logit_scale=10.0, features=features)["mmd"]
+    value.backward()
+    if monkeypatch is not None:
+        monkeypatch.undo()
+    return value.detach(), features.grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1.0, 1e-12, 1e12])
+@pytest.mark.parametrize("noise", [0.0, 1e-20])
+def test_where_most_features_coincide_the_others_give_the_bandwidth(monkeypatch, dtype, scale, noise):
+    rows = (scale * (dead(dtype) + noise * normal(3, 16, 8).to(dtype))).to(dtype)
+    z = dead(dtype).double()
+    apart = torch.pdist(z)[torch.pdist(z) > 0]
+    steps = [apart.median().item() * 2 ** (step / 2) for step in range(-2, 3)]
+    expected = mmd2(z[:8], z[8:], bandwidths=steps)
+    for where in (None, monkeypatch):
+        value, gradient = term(rows, where)
+        assert value.item() == pytest.approx(expected.item(), rel=1e-2 if dtype == torch.bfloat16 else 1e-4)
+        assert gradient.isfinite().all()
+        assert gradient[4:].abs().sum() > 0  # what coincides is moved, too
+    if dtype != torch.bfloat16:
+        with pytest.raises(ValueError, match="x and y"):
+            mmd2(dead(dtype)[:8], dead(dtype)[8:])  # which says so where it is no loss
+
+
+@pytest.mark.parametrize("at", [0.0, 7.3, 1e6, 1e30, 1e-30])
+def test_where_all_features_coincide_mmd_is_0_and_moves_nothing(monkeypatch, at):
+    for where in (None, monkeypatch):
+        value, gradient = term(torch.full((16, 8), at), where)
+        assert value.abs() < 1e-6
+        assert torch.equal(gradient, torch.zeros(16, 8))
+
+
+def test_features_that_coincide_but_for_rounding_are_no_ruler(monkeypatch):
+    rows = torch.cat([normal(0, 4, 8), 1 + 1e-7 * normal(1, 12, 8)]).float()
+    for where in (None, monkeypatch):
+        _, gradient = term(rows, where)
+        assert gradient.abs().max() < 1
+
+
+def test_elsewhere_the_term_is_mmd2_to_the_last_digit():
+    for seed in range(20):
+        x, y = normal(seed, 2, 9, 4, dtype=torch.float32)
+        assert torch.equal(mmd_loss(x, y + 1), mmd2(x, y + 1))
+
+
+def test_many_rows_that_coincide():
+    x = torch.cat([torch.zeros(3000, 2), normal(0, 500, 2, dtype=torch.float32)])
+    assert mmd_loss(x, x[torch.arange(3499, -1, -1)] + 0.0).abs() < 1e-3
+    assert mmd_loss(x, torch.cat([x[:3000], x[3000:] + 3])) > 1e-3
+
+
+def test_wrong_samples_are_named():
+    x = torch.zeros(4, 2)
+    for bad, error, says in (
+        ((x, torch.zeros(4, 3)), ValueError, "y must have x's width"),
+        ((x[:1], x), ValueError, "x must have at least 2 rows"),
+        ((x.long(), x), TypeError, "x must hold floating-point"),
+        ((x * math.nan, x), ValueError, "x must be finite"),
+    ):
+        with pytest.raises(error, match=says):
+            mmd_loss(*bad)
+
+
+def test_a_training_goes_on_while_features_coincide():
+    """All units of the ReLU are dead at first; the contrastive term brings them to life."""
+    torch.manual_seed(0)
+    nets = networks()
+    nets["image"] = nn.Sequential(nets["image"], nn.LeakyReLU(0.0))
+    with torch.no_grad():
+        nets["image"][0].bias.fill_(-3)
+    images, captions, labels = normal(1, 9, 6), normal(2, 4, 4), torch.tensor([0] * 4 + [1] * 5)
+    assert (nets["image"](images) > 0).any(dim=1).sum() <= 2
+    run = training.fit(
+        nets,
+        lambda step: ours(nets, images, captions, labels, coeff=0.3, mmd_coeff=1.0),
+        torch.optim.AdamW(nets.parameters(), lr=1e-2),
+        steps=20,
+        generator=torch.Generator(),
+    )
+    assert run.step == 20

@@ -651,11 +651,9 @@ def test_a_shape_tells_the_domain_or_else_the_modality():
     assert model().groups == ["image", "text"]
     setup = Explorer(m).setup
     assert (setup["groups"], setup["domains"]) == (m.groups, ["photo", "drawing"])
-    columns = np.frombuffer(Explorer(m).columns, "<i4").reshape(6, N)
+    columns = np.frombuffer(Explorer(m).columns, "<i4").reshape(8, N)
     np.testing.assert_array_equal(columns[4], [0] * 10 + [-1] * 10 + [1] * 10)
     np.testing.assert_array_equal(columns[5], m.group)
-    with pytest.raises(ValueError, match=r"domains \(and the modalities of items without one\) must have at most 4"):
-        model(domains=[*"abc", *[None] * 27])
     assert model(domains=[*"ab", *[None] * 28]).groups == ["a", "b", "image", "text"]
 
 
@@ -732,11 +730,6 @@ def test_embeddings_of_any_float_type_and_of_one_snapshot(kind):
         ({"labels": ["a"] * 31}, ValueError, "labels must have 30 entries, got 31"),
         ({"labels": [0.5] * 30}, TypeError, r"labels\[0\] has the wrong type float"),
         ({"modality": ["a"] * 3}, ValueError, "modality must have 30 entries, got 3"),
-        (
-            {"modality": [str(i) for i in range(30)]},
-            ValueError,
-            "modality must have at most 4 different values, got 30",
-        ),
         ({"pairs": [30] + [-1] * 29}, ValueError, "pairs must be another row, 0 to 29, or −1; got 30 in row 0"),
         ({"pairs": [-1, -2] + [-1] * 28}, ValueError, "got -2 in row 1"),
         ({"pairs": [0] + [-1] * 29}, ValueError, "got 0 in row 0"),
@@ -888,10 +881,12 @@ def test_frames_survive_the_trip_as_16_bit_numbers():
         sent = w.maps[name]
         q = np.frombuffer(sent["frames"], "<u2").reshape(T, N, 2).astype(float)
         low = layout.frames.min((0, 1))
-        span = (layout.frames.max((0, 1)) - low).max()
-        np.testing.assert_allclose(low + q / 65535 * span, layout.frames, atol=span / 65000)
+        span = layout.frames.max((0, 1)) - low
+        if name == "pca":  # one scale for both axes; those between two texts have one each
+            span[:] = span.max()
+        np.testing.assert_allclose(low + q / 65535 * span, layout.frames, atol=span.max() / 65000)
         assert q.max() == 65535
-        assert sent["axes"] == layout.axes
+        assert (sent["axes"], sent["free"], sent["far"]) == (layout.axes, name == "axis", [[]] * T)
 
 
 def test_atlas_holds_every_picture_in_its_place():
@@ -902,11 +897,6 @@ def test_atlas_holds_every_picture_in_its_place():
         row, column = divmod(sprite, w.setup["across"])
         cell = sheet[row * height : (row + 1) * height, column * width : (column + 1) * width]
         np.testing.assert_array_equal(cell, thumbnail)
-
-
-def test_many_classes_are_not_coloured():
-    assert len(widget().setup["palette"]) == 3
-    assert widget(labels=[f"class {i}" for i in range(30)]).setup["palette"] == []
 
 
 # ---- the still picture

@@ -111,7 +111,7 @@ def test_the_page_holds_all_that_the_widget_would_send(tmp_path):
         assert data["state"][name] is None
     for name, sent in w.maps.items():
         assert unpacked(data["bytes"][f"maps/{name}/frames"], np.uint8).tobytes() == sent["frames"]
-        assert data["state"]["maps"][name] == {"axes": sent["axes"], "frames": None}
+        assert data["state"]["maps"][name] == sent | {"frames": None}
     offline = page.offline(w.model)
     for name in ("rows", "cosines", "ranks"):
         assert unpacked(data["bytes"][f"offline/{name}"], np.uint8).tobytes() == offline[name]
@@ -170,16 +170,18 @@ def test_nothing_in_the_page_comes_from_elsewhere(tmp_path):
     assert dict(found.tags[:2])["html"]["lang"] == "en"
 
 
-def test_a_page_is_written_whole_or_not_at_all(tmp_path):
+def test_a_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "page.html"
-    w = widget(captions=["\ud800"] + ["x"] * 29)  # half a character: no file can hold it
+    w = widget(captions=["x"] * 30)
     w.to_html(str(path))
     before = path.read_text("utf-8")
     assert before.startswith("<!doctype html>")
     assert path.stat().st_mode & 0o777 == 0o644
     w.selected = [0]
-    with pytest.raises(UnicodeEncodeError):
-        w.to_html(path)
+    with monkeypatch.context() as broken:
+        broken.setattr(page.html, "escape", lambda text: "\ud800")  # half a character: no file can hold it
+        with pytest.raises(UnicodeEncodeError):
+            w.to_html(path)
     assert os.listdir(tmp_path) == ["page.html"]
     assert path.read_text("utf-8") == before
     w.selected = [1]
@@ -191,8 +193,16 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path):
         w.to_html(path)
         assert reader.read() == before
     assert "Selected: x (image)" in Reader(path.read_text("utf-8")).data["state"]["alt_text"]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
         w.to_html(tmp_path / "nowhere" / "page.html")
+
+
+def test_a_page_goes_to_a_path_below_home_and_half_a_character_is_a_question_mark(tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    widget(captions=["\ud800"] * 30, title="half \ud800").to_html("~/page.html")
+    assert os.listdir(tmp_path) == ["page.html"]
+    assert Reader((tmp_path / "page.html").read_text("utf-8")).texts["title"] == ["half ?"]
 
 
 @pytest.mark.long

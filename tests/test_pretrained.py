@@ -7,21 +7,38 @@ import json
 import math
 import string
 import threading
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
+import pandas
 import pytest
 import torch
 import torch.nn.functional as F
 from fake_hub import FakeHub
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save
+from test_pictures import red
+from torch.testing import assert_close
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import to_pil_image
-from transformers import BertConfig, BertForPreTraining, BertModel, CLIPConfig, CLIPImageProcessor, CLIPTokenizer
+from transformers import (
+    BertConfig,
+    BertForPreTraining,
+    BertModel,
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPTokenizer,
+    DistilBertConfig,
+    DistilBertModel,
+    RobertaConfig,
+    RobertaModel,
+)
 from transformers import CLIPModel as OpenAIModel
 
+from xlib.clip import CLIPModel
+from xlib.data.pictures import as_rgb
 from xlib.online import pretrained
 from xlib.online.captions import Captioned
 from xlib.online.download import Unavailable
@@ -213,7 +230,9 @@ def test_a_tensors_pictures_are_shown_whole_their_border_repeated_to_a_square():
 @pytest.mark.usefixtures("server")
 def test_a_text_is_read_up_to_its_77th_piece():
     clip = pretrained.clip_vit()
-    long, longer, shorter = (clip.encode_texts(["dog " * count]) for count in (75, 300, 74))
+    long, shorter = (clip.encode_texts(["dog " * count]) for count in (75, 74))
+    with pytest.warns(UserWarning, match="^1 of 1 texts are longer than the 77 word pieces"):
+        longer = clip.encode_texts(["dog " * 300])
     torch.testing.assert_close(long, longer)
     assert (long * shorter).sum() < 0.99999
 
@@ -249,9 +268,14 @@ def test_weights_that_are_not_the_published_ones_are_never_read(server, clip_fil
     [
         ("encode_texts", "one string", TypeError, "texts must be a non-empty list of strings, got 'one string'"),
         ("encode_texts", [], TypeError, "texts must be a non-empty list of strings"),
+        ("encode_texts", 5, TypeError, "texts must be a non-empty list of strings, got 5"),
         ("encode_texts", ["a", 1], TypeError, "texts must be a non-empty list of strings"),
         ("encode_images", [], TypeError, "pictures must be PIL images, one or more"),
-        ("encode_images", ["a.png"], TypeError, "pictures must be PIL images, one or more"),
+        ("encode_images", "a.png", TypeError, "pictures must be PIL images, one or more"),
+        ("encode_images", Image.new("L", (4, 3)), TypeError, "pictures must be PIL images, one or more"),
+        ("encode_images", [Image.new("L", (4, 3)), None], TypeError, "in place 1 is None"),
+        ("encode_images", [torch.zeros(3, 8, 8)], TypeError, "in place 0 is tensor"),
+        ("encode_images", [Image.new("L", (4, 3)), "no.png"], OSError, r"pictures\[1\] cannot be used: FileNotFound"),
         (
             "encode_images",
             torch.zeros(2, 4, 8, 8),
@@ -369,6 +393,177 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_others(fit):
         generator = torch.Generator().manual_seed(seed)
         curves.append(fit(*pair, squares(), steps=3, batch=4, generator=generator).curve())
     assert curves[0] == curves[1] != curves[2]
+
+
+# -- pictures of any mode, numbers of 16 bits, texts of any length, models in any mode
+
+MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "I", "F", "I;16"]
+shrink = ImageClassification(crop_size=SIDE, resize_size=SIDE)
+
+
+class ByLetters:
+    """A tokenizer: a letter a piece, between a beginning and an end, as those of transformers answer."""
+
+    model_max_length = int(1e30)
+
+    def __call__(self, texts, *, truncation, max_length, padding=False, return_tensors=None):
+        rows = [torch.tensor([1, *(3 + ord(letter) % 25 for letter in text[: max_length - 2]), 2]) for text in texts]
+        if not padding:
+            return {"input_ids": [row.tolist() for row in rows]}
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return {"input_ids": ids, "attention_mask": (ids > 0).long()}
+
+
+def own_pair(text=BertModel, config=BertConfig, seed=0, **options):
+    torch.manual_seed(seed)
+    sizes = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes |= {"intermediate_size": 24, "max_position_embeddings": 12, "initializer_range": 0.3}
+    return CLIPModel(8, vision=tiny_resnet(), text=text(config(**sizes, **options))), ByLetters(), shrink
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("which", ["CLIP", "own"])
+def test_pictures_of_every_mode_are_seen_in_their_colours(which, tmp_path):
+    both = pretrained.clip_vit() if which == "CLIP" else pretrained.encoders(*own_pair())
+    given = [red(mode) for mode in MODES]
+    flat = [as_rgb(image) for image in given]
+    expected = both.encode_images(flat)
+    assert torch.equal(both.encode_images(given), expected)
+    assert [image.mode for image in given] == MODES
+    cards = Image.new("RGBA", (4, 3), (200, 30, 30, 0)), Image.new("RGB", (4, 3), "white")
+    clear, white = both.encode_images(cards)
+    assert torch.equal(clear, white)
+    sideways = Image.new("RGB", (60, 40), "white")
+    sideways.paste((0, 0, 90), (0, 0, 30, 40))
+    sideways.getexif()[0x0112] = 6
+    upright = Image.new("RGB", (40, 60), "white")
+    upright.paste((0, 0, 90), (0, 0, 40, 30))
+    assert torch.equal(both.encode_images([sideways]), both.encode_images([upright]))
+    upright.save(tmp_path / "a.png")
+    series = pandas.Series([tmp_path / "a.png", str(tmp_path / "a.png"), upright], index=[7, 3, 5])
+    found = both.encode_images(series)
+    assert torch.equal(found, both.encode_images([upright] * 3))
+
+
+def test_a_tensor_of_bytes_or_of_16_bits_is_seen_as_one_of_floats():
+    both = pretrained.encoders(*own_pair())
+    images = torch.randint(256, (3, 3, 16, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    expected = both.encode_images(((images.double() + 0.4) / 255).clamp(max=1))
+    assert_close(both.encode_images(images), expected, atol=1e-6, rtol=0)
+    assert_close(both.encode_images(images.half() / 255), expected, atol=0.02, rtol=0)
+    assert_close(both.encode_images(images.bfloat16() / 255), expected, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("fit", [pretrained.fit_frozen, pretrained.fit_towers])
+def test_training_takes_pictures_of_every_mode_and_leaves_flags_and_arguments_alone(fit):
+    def trained(images):
+        trio = own_pair()
+        trio[0].text_encoder.embeddings.requires_grad_(False)
+        trio[0].train()
+        trio[0].visual_encoder.layer1.eval()  # somebody's own choice
+        flags = [(p.requires_grad, id(p)) for p in trio[0].parameters()]
+        modes = [part.training for part in trio[0].modules()]
+        data = Captioned(images=images, captions=[[f"c{row}"] for row in range(len(images))])
+        run = fit(*trio, data, steps=2, batch=4, generator=torch.Generator().manual_seed(0))
+        assert [(p.requires_grad, id(p)) for p in trio[0].parameters()] == flags
+        assert [part.training for part in trio[0].modules()] == modes
+        return run.curve(), data
+
+    given = [red(mode) for mode in MODES]
+    curve, data = trained(given)
+    assert curve == trained([as_rgb(image) for image in given])[0]
+    assert data.images is given
+    assert [image.mode for image in given] == MODES
+    with pytest.raises(OSError, match=r"^data.images\[3\] cannot be used: FileNotFoundError"):
+        trained([*given[:3], "no.png"])
+
+
+def test_encoding_is_in_evaluation_mode_and_leaves_the_mode_as_it_was():
+    model, *others = own_pair()
+    both = pretrained.encoders(model.train(), *others)
+    model.visual_encoder.layer2.eval()
+    modes = [part.training for part in model.modules()]
+    pictures, before = [red("RGB"), red("L")], {k: v.clone() for k, v in model.state_dict().items()}
+    found = both.encode_images(pictures), both.encode_texts(["abc", "b"])
+    assert [part.training for part in model.modules()] == modes
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())  # averages, too
+    model.eval()
+    assert torch.equal(both.encode_images(pictures), found[0])
+    assert torch.equal(both.encode_texts(["abc", "b"]), found[1])
+    with pytest.raises(OSError, match=r"no\.png"):
+        both.encode_images(["no.png"])
+    assert not any(part.training for part in model.modules())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_of_16_bits_encodes_and_is_not_trained_in_them(dtype):
+    trio, data = own_pair(), squares()
+    texts = [text[:10] for text in data.texts]
+    wide = pretrained.encoders(*trio)
+    expected = wide.encode_images(data.images), wide.encode_texts(texts)
+    trio[0].to(dtype)
+    both = pretrained.encoders(*trio)
+    for found, exact in zip((both.encode_images(data.images), both.encode_texts(texts)), expected, strict=True):
+        assert found.dtype == torch.float32
+        assert_close(found.norm(dim=1), torch.ones(len(found)))
+        assert_close(found, exact, atol=0.08, rtol=0)
+    for fit in (pretrained.fit_frozen, pretrained.fit_towers):
+        with pytest.raises(ValueError, match=rf"^model must be in float32 to be trained .* got {dtype}"):
+            fit(*trio, data, steps=2, generator=torch.Generator())
+    with torch.no_grad():
+        for size, length in ((0.0, 0.0), (1e-7, 1.0), (6e4, 1.0)):
+            trio[0].text_fc.weight.zero_()
+            trio[0].text_fc.bias.fill_(size)
+            assert_close(both.encode_texts(texts[:2]).norm(dim=1), torch.full((2,), length))
+
+
+@pytest.mark.parametrize(
+    ("text", "config", "reads"), [(BertModel, BertConfig, 12), (RobertaModel, RobertaConfig, 10)]
+)
+def test_texts_are_read_as_far_as_the_model_does_and_a_warning_counts_the_rest(text, config, reads):
+    both = pretrained.encoders(*own_pair(text, config))
+    letters = "abcdefghijklmnop"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = both.encode_texts([letters[: reads - 2], letters[: reads - 3]])  # and a beginning and an end
+    assert not torch.allclose(whole[0], whole[1], atol=1e-4)
+    told = f"^2 of 3 texts are longer than the {reads} word pieces that the model reads"
+    with pytest.warns(UserWarning, match=told) as record:
+        found = both.encode_texts([letters, "ab", letters[: reads - 1]])
+    assert len(record) == 1
+    assert record[0].filename == __file__
+    assert_close(found[0], whole[0])
+
+
+def test_captions_are_read_further_than_64_pieces():
+    """As far as BERT goes, which is 512; it used to be 64, without a word."""
+    torch.manual_seed(0)
+    text = BertModel(BertConfig(vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2))
+    both = pretrained.encoders(CLIPModel(8, vision=tiny_resnet(), text=text), ByLetters(), shrink)
+    a, b = both.encode_texts(["a" * 100, "a" * 99 + "b"])
+    assert not torch.equal(a, b)
+
+
+def test_a_caption_that_is_cut_in_training_is_told():
+    data = Captioned(images=[red("L"), red("RGB")], captions=[["a" * 11], ["ab"]])
+    for fit in (pretrained.fit_frozen, pretrained.fit_towers):
+        with pytest.warns(UserWarning, match="^1 of 2 texts are longer than the 12 word pieces"):
+            fit(*own_pair(), data, steps=1, batch=2, generator=torch.Generator().manual_seed(0))
+
+
+def test_towers_without_a_pooler_are_trained_frozen_too():
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 30, "dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 24}
+    text = DistilBertModel(DistilBertConfig(**sizes, max_position_embeddings=40))
+    trio = CLIPModel(8, vision=tiny_resnet(), text=text), ByLetters(), shrink
+    run = pretrained.fit_frozen(
+        *trio, squares(), steps=60, batch=16, rate=0.03, generator=torch.Generator().manual_seed(0)
+    )
+    assert run.curve()[-1] < run.curve()[0]
+    assert (
+        pretrained.fit_towers(*trio, squares(), steps=1, batch=4, generator=torch.Generator().manual_seed(0)).step
+        == 1
+    )
 
 
 @pytest.mark.usefixtures("server")

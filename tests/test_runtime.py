@@ -3,7 +3,9 @@
 import contextlib
 import importlib.metadata
 import importlib.util
+import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,18 +29,119 @@ def _as_before():
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine with the devices named, and with XLIB_BUDGET as given (None: not set)."""
+    """A machine with the devices named, and with XLIB_BUDGET and XLIB_DEVICE as given (None: not set)."""
 
-    def has(*devices, budget=None):
+    def has(*devices, budget=None, device=None):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in devices)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: devices.count("cuda"))
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Some GPU 9000")
+        monkeypatch.setattr(torch.cuda, "set_device", lambda device: has.current.append(str(device)))
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in devices)
-        monkeypatch.delenv("XLIB_BUDGET", raising=False)
-        if budget is not None:
-            monkeypatch.setenv("XLIB_BUDGET", budget)
+        for name, value in (("XLIB_BUDGET", budget), ("XLIB_DEVICE", device)):
+            monkeypatch.delenv(name, raising=False)
+            if value is not None:
+                monkeypatch.setenv(name, value)
 
+    has.current = []  # what `torch.cuda.set_device` was told
     has()
     return has
+
+
+# -- cores
+
+
+@pytest.fixture
+def host(monkeypatch, tmp_path):
+    """host(groups, files, cores, affinity): /proc/self/cgroup, what stands under /sys/fs/cgroup, and a machine."""
+
+    def has(groups="", files=None, cores=64, affinity=None):
+        (tmp_path / "cgroup").write_text(groups, "utf-8")
+        for name, text in (files or {}).items():
+            (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "fs" / name).write_text(text, "utf-8")
+        monkeypatch.setattr(runtime, "_OWN_CGROUP", tmp_path / "cgroup")
+        monkeypatch.setattr(runtime, "_CGROUPS", tmp_path / "fs")
+        monkeypatch.setattr(os, "cpu_count", lambda: cores)
+        process = type("Process", (), {"cpu_affinity": lambda self: list(range(affinity or cores))})
+        monkeypatch.setattr(runtime.psutil, "Process", process)
+
+    return has
+
+
+POD = "kubepods.slice/pod7.slice/cri-5.scope"
+V1 = "11:memory:/docker/5\n4:cpu,cpuacct:/docker/5\n0::/\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "found"),
+    [
+        ("", {}, 64),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, 64),
+        ("0::/\n", {"cpu.max": "200000 100000\n"}, 2),
+        ("0::/\n", {"cpu.max": "250000 100000\n"}, 3),  # two and a half: a third thread finds something to do
+        ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
+        ("0::/\n", {"cpu.max": "6400000000 100000\n"}, 64),
+        (f"0::/{POD}\n", {f"{POD}/cpu.max": "400000 100000\n"}, 4),
+        (f"0::/{POD}\n", {f"{POD}/cpu.max": "max 100000\n", "kubepods.slice/cpu.max": "800000 100000\n"}, 8),
+        (f"0::/{POD}\n", {"cpu.max": "300000 100000\n"}, 3),  # the host's name, and the container's own files
+        ("0::/../../other\n", {"cpu.max": "300000 100000\n"}, 3),
+        (V1, {"cpu/docker/5/cpu.cfs_quota_us": "200000\n", "cpu/docker/5/cpu.cfs_period_us": "100000\n"}, 2),
+        (V1, {"cpu/cpu.cfs_quota_us": "150000\n", "cpu/cpu.cfs_period_us": "50000\n"}, 3),
+        (V1, {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
+        (V1, {"memory/docker/5/cpu.cfs_quota_us": "1\n", "memory/docker/5/cpu.cfs_period_us": "1\n"}, 64),
+        ("0::/\n", {"cpu.max": "\n"}, 64),
+        ("0::/\n", {"cpu.max": "what 0\n"}, 64),
+        ("0::/\n", {"cpu.max": "100000 0\n"}, 64),
+    ],
+)
+def test_a_containers_quota_is_read(host, groups, files, found):
+    host(groups, files)
+    assert runtime.cores() == found
+
+
+def test_affinity_and_a_machine_that_tells_nothing(host, monkeypatch):
+    host("0::/\n", {"cpu.max": "800000 100000\n"}, affinity=3)
+    assert runtime.cores() == 3
+    monkeypatch.setattr(runtime, "_OWN_CGROUP", Path("nowhere"))  # macOS, Windows
+    monkeypatch.setattr(runtime.psutil, "Process", type("Process", (), {}))  # macOS
+    assert runtime.cores() == 64
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert runtime.cores() == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no such call")
+def test_the_real_affinity_is_seen():
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert runtime.cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(None, 2), ("", 2), ("3", 3), ("40", 40)])
+def test_half_of_the_granted_cores_are_used_unless_the_user_says_how_many(
+    host, machine, monkeypatch, asked, expected
+):
+    host("0::/\n", {"cpu.max": "400000 100000\n"})
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    threads = [int(asked or 64)]  # torch reads the variable when it is loaded
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    runtime.start()
+    assert threads[-1] == expected
+
+
+def test_whoever_starts_threads_or_processes_asks_for_the_granted_cores(host):
+    from xlib.course import seeds
+
+    host("0::/\n", {"cpu.max": "100000 100000\n"})
+    assert seeds.run_seeds(lambda seed: {"process": os.getpid()}, [0, 1])[1]["process"] == os.getpid()
+    for path in Path(runtime.__file__).parents[1].rglob("*.py"):
+        if path != Path(runtime.__file__):
+            assert "cpu_count(" not in path.read_text("utf-8"), f"{path.name} counts the cores of the host"
 
 
 # -- seeds
@@ -96,6 +199,59 @@ def test_the_fastest_device_is_picked(machine, devices, picked):
     machine(*devices)
     assert runtime.pick_device() == torch.device(picked)
     assert runtime.budget() == ("cpu" if picked == "cpu" else "gpu")
+
+
+TWO = ("cuda", "cuda", "mps")  # two NVIDIA GPUs, and one of Apple's beside them
+
+
+@pytest.mark.parametrize(
+    ("asked", "picked"),
+    [("cpu", "cpu"), ("cuda", "cuda"), ("cuda:1", "cuda:1"), ("mps", "mps"), (" CUDA:0\n", "cuda:0"), ("", "cuda")],
+)
+def test_the_variable_decides_the_device(machine, asked, picked):
+    for budget in (None, "smoke", "cpu", "gpu"):
+        machine(*TWO, device=asked, budget=budget)
+        expected = "cpu" if (asked, budget) == ("", "cpu") else picked
+        assert runtime.pick_device() == torch.device(expected)
+        assert runtime.budget() == (budget or ("cpu" if expected == "cpu" else "gpu"))
+
+
+@pytest.mark.parametrize(
+    ("devices", "asked", "there"),
+    [
+        ((), "cuda", "'cpu'"),
+        ((), "mps", "'cpu'"),
+        (("mps",), "cuda:0", "'mps', 'cpu'"),
+        (("cuda", "cuda"), "cuda:2", "'cuda', 'cpu', 'cuda:0', 'cuda:1'"),
+        (("cuda",), "mps", "'cuda', 'cpu', 'cuda:0'"),
+        (("cuda",), "gpu", "'cuda', 'cpu', 'cuda:0'"),
+        (("cuda",), "cuda:", "'cuda', 'cpu', 'cuda:0'"),
+        (("cuda",), "cuda:-1", "'cuda', 'cpu', 'cuda:0'"),
+        (("cuda",), "0", "'cuda', 'cpu', 'cuda:0'"),
+        ((), "meta", "'cpu'"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused_before_anything_is_seeded(
+    machine, devices, asked, there
+):
+    machine(*devices, device=asked)
+    state = torch.get_rng_state()
+    for function in (runtime.pick_device, runtime.budget, runtime.start, runtime.self_check):
+        with pytest.raises(ValueError, match=r"^the environment variable XLIB_DEVICE must be one of ") as caught:
+            function()
+        assert f"one of {there}, which torch {torch.__version__} finds here, got '{asked}'" in str(caught.value)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_start_says_that_it_was_asked_for_the_device_and_makes_one_of_several_the_current_one(machine, capsys):
+    machine(*TWO, device="cpu", budget="smoke")
+    assert runtime.start() == torch.device("cpu")
+    assert capsys.readouterr().out.endswith("thread(s), as XLIB_DEVICE says) · budget smoke · seed 0\n")
+    assert machine.current == []
+    machine(*TWO, device="cuda:1")
+    assert runtime.start() == torch.device("cuda", 1)
+    assert capsys.readouterr().out == "device cuda:1 (Some GPU 9000, as XLIB_DEVICE says) · budget gpu · seed 0\n"
+    assert machine.current == ["cuda:1"]
 
 
 @pytest.mark.parametrize(
@@ -325,9 +481,16 @@ def test_self_check_tells_versions_device_budget_and_memory(machine):
         assert rows[package] == (importlib.metadata.version(package), True)
     assert rows["device"] == ("Some GPU 9000", True)
     assert rows["budget"] == ("smoke", True)
-    assert int(rows["CPU cores"][0]) >= 1
+    assert int(rows["CPU cores"][0].split(" of ")[0]) >= 1
     machine("mps")
     assert by_name(runtime.self_check())["device"] == ("mps", True)
+
+
+def test_self_check_tells_how_many_of_the_cores_are_granted(machine, host):
+    host("0::/\n", {"cpu.max": "200000 100000\n"})
+    assert by_name(runtime.self_check())["CPU cores"] == ("2 of 64", True)
+    host()
+    assert by_name(runtime.self_check())["CPU cores"] == ("64", True)
 
 
 @pytest.mark.parametrize(("gigabytes", "fine"), [(0.5, False), (1.5, True)])

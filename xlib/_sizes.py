@@ -11,6 +11,8 @@ from torch import Tensor
 
 from xlib import _validate
 
+ROOM = {torch.float32: 16, torch.float64: 128}  # up to 2^16 and down to 2^-16, an eighth power fits into float32
+
 
 def power_of_two(*tables: Tensor, wait: bool = False) -> float:
     """About the largest number in the tables, where its eighth power would leave their type; 1.0 for usual sizes.
@@ -19,8 +21,15 @@ def power_of_two(*tables: Tensor, wait: bool = False) -> float:
         return 1.0
     largest = max(table.detach().abs().max().item() for table in tables)
     exponent = math.frexp(largest)[1] - 1
-    room, least = {torch.float64: (128, -1000)}.get(tables[0].dtype, (16, -120))  # 1 / 2^least must be a number, too
-    return 1.0 if largest == 0 or abs(exponent) < room else 2.0 ** max(exponent, least)
+    dtype = torch.promote_types(tables[0].dtype, torch.float32)
+    least = -120 if dtype == torch.float32 else -1000  # so that 1 / 2^least is a number, too
+    return 1.0 if largest == 0 or abs(exponent) < ROOM[dtype] else 2.0 ** max(exponent, least)
+
+
+def usual(rows: Tensor, *, wait: bool = False) -> Tensor:
+    """The rows, divided by the power of two that brings them to usual size, all by the same."""
+    size = power_of_two(rows, wait=wait)
+    return rows if size == 1 else rows / size
 
 
 def off_mean(rows: Tensor) -> Tensor:
@@ -32,12 +41,16 @@ def off_mean(rows: Tensor) -> Tensor:
     return off - off.mean(dim=0)
 
 
-def lengths(rows: Tensor) -> Tensor:
-    """(N,) |rows[i]|, each computed by what is usual for its own size."""
+def of_rows(rows: Tensor) -> Tensor:
+    """(N, 1) each row's largest number, where its size is not usual, else 1."""
     largest = rows.detach().abs().amax(dim=1, keepdim=True)
-    room = 2.0 ** {torch.float64: 128}.get(rows.dtype, 16)
-    usual = (largest == 0) | ((largest > 1 / room) & (largest < room))
-    size = largest.masked_fill(usual, 1.0)
+    room = 2.0 ** ROOM[rows.dtype]
+    return largest.masked_fill((largest == 0) | ((largest > 1 / room) & (largest < room)), 1.0)
+
+
+def lengths(rows: Tensor) -> Tensor:
+    """(N,) |rows[i]|."""
+    size = of_rows(rows)
     return torch.linalg.vector_norm(rows / size, dim=1) * size[:, 0]
 
 

@@ -54,9 +54,9 @@ def zero_shot_weights(
         names = classnames[start : start + many]
         texts = [template.replace("{}", name) for name in names for template in templates]
         parts = [_encoded(encode_text, texts[first : first + batch]) for first in range(0, len(texts), batch)]
-        unit = _unit(torch.cat(parts)).view(len(names), len(templates), -1)  # (names, T, d)
-        rows.append(_unit(unit.mean(dim=1)).to(parts[0].dtype))
-    return torch.cat(rows)  # (C, d)
+        unit = torch.cat([_unit(part) for part in parts]).view(len(names), len(templates), -1)  # (names, T, d)
+        rows.append(_unit(unit.mean(dim=1)))
+    return torch.cat(rows).to(parts[0].dtype)  # (C, d)
 
 
 def _encoded(encode_text: Callable[[list[str]], Tensor], texts: list[str]) -> Tensor:

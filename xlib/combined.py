@@ -7,7 +7,7 @@ from torch import Tensor
 from xlib import _validate
 from xlib.contrastive import info_nce
 from xlib.dann import SOURCE, TARGET, domain_loss
-from xlib.mmd import mmd2, mmd2_by_label
+from xlib.mmd import LADDER, median_bandwidth, mmd2, mmd2_by_label
 
 
 def combined_loss(
@@ -56,10 +56,10 @@ def combined_loss(
         domain_labels: (M,) int64, 0 for source and 1 for target, both present; for domain_logits and for features.
         logit_scale: above 0; the scale itself, as in `info_nce`.
         features: (M, f), *not* reversed: MMD is lowered by both sides as it is. None leaves the term out.
-        mmd_coeff: 0 or above, the weight of MMD (the unbiased one, five bandwidths about the median).
+        mmd_coeff: 0 or above, the weight of MMD (the unbiased one, five bandwidths about the median), see `mmd_loss`.
     Returns: scalars, float32 at least: "contrastive", and "domain" and "mmd" where asked for, at coefficient 0 too.
     Raises: TypeError or ValueError that names the argument.
-    Relations: the terms are `info_nce`, `domain_loss` and mmd_coeff * `mmd2` of the rows by label; their sources too.
+    Relations: the terms are `info_nce`, `domain_loss` and mmd_coeff * `mmd_loss` of rows by label; their sources too.
 
     Example:
         >>> z, labels = torch.eye(4), torch.tensor([0, 0, 1, 1])
@@ -91,9 +91,58 @@ def combined_loss(
         own = torch.stack([source, target], dim=1)
         terms["domain"] = -((log_p * own).sum(dim=0) / own.sum(dim=0)).mean()  # domain_loss, without a cut
     if features is not None:
-        squared = mmd2(features[source], features[target]) if known else mmd2_by_label(features, domain_labels)
+        if known:
+            squared = mmd_loss(features[source], features[target])
+        else:
+            squared = mmd2_by_label(features, domain_labels, bandwidths=_bandwidths(features[:1], features[1:]))
         terms["mmd"] = coeff * squared
     return terms
+
+
+def mmd_loss(x: Tensor, y: Tensor) -> Tensor:
+    """MMD² as a term of a training: `mmd2`, and a number too where features coincide, which `mmd2` refuses.
+
+    In training they may for a while: where the units of a ReLU are dead, many rows are one point, and the median of
+    all distances is 0. σ is then the median distance of those pairs that do not coincide. Where all rows are one
+    point, MMD² is 0, and so is its gradient.
+
+    Args: x (n, d), y (m, d), two rows of each at least; floating, finite, same dtype and device.
+    Returns: a scalar with a gradient; in float32 at least.
+    Raises: TypeError or ValueError that names the argument.
+    Relations: `mmd2(x, y)` wherever that has a value.
+
+    Example:
+        >>> x, y = torch.tensor([[0.0], [0.0], [0.0], [1.0]]), torch.zeros(2, 1)  # 10 of 15 pairs coincide
+        >>> mmd_loss(x, y).item(), mmd2(x, y, bandwidths=[0.5, 0.5**0.5, 1, 2**0.5, 2]).item()
+        (0.000, 0.000)
+    """
+    _validate.embeddings("x", x)
+    _validate.embeddings("y", y, like=x, like_name="x", same="width")
+    return mmd2(x, y, bandwidths=_bandwidths(x, y))
+
+
+@torch.no_grad()
+def _bandwidths(x: Tensor, y: Tensor) -> list[float] | list[Tensor]:
+    """Those of `mmd2`, about the median distance; where that is nothing, about that of the pairs that differ."""
+    z = torch.cat([x, y]).to(torch.promote_types(x.dtype, torch.float32))
+    unit = z.abs().amax().clamp(min=torch.finfo(z.dtype).tiny)
+    z = z / unit  # or else squares of 1e30 overflow
+    rounding = 4 * torch.finfo(z.dtype).eps * torch.linalg.vector_norm(z, dim=1).median()
+    least = rounding.clamp(min=1e-12)
+    try:
+        sigma = median_bandwidth(x, y)
+    except ValueError:  # where a look costs nothing it says that this is 0
+        sigma = torch.zeros_like(unit)
+    if not _validate.reads_values(sigma) or sigma <= least * unit:
+        z = z[:: -(-len(z) // 2048)]
+        distances = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist").flatten().sort().values
+        differ = (distances > least).sum()
+        middle = len(distances) - differ + (differ - 1).div(2, rounding_mode="floor")  # or, of none, the last
+        usual = torch.where(differ > 0, distances.gather(0, middle[None])[0], 1.0)
+        sigma = torch.where(sigma > least * unit, sigma, usual * unit)
+    if _validate.reads_values(sigma):
+        sigma = sigma.item()
+    return [sigma * step for step in LADDER]
 
 
 def _check_labels(labels: Tensor | None, rows: Tensor, name: str) -> None:

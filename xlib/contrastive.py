@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from xlib import _validate
+from xlib import _sizes, _validate
 
 
 def info_nce(
@@ -65,7 +65,7 @@ def info_nce(
         losses.append(-logits.log_softmax(dim=1).diagonal())  # (N,)
     if direction != "a_to_b":
         losses.append(-logits.log_softmax(dim=0).diagonal())  # (N,)
-    loss = sum(losses) / len(losses)
+    loss = _sizes.held(sum(losses) / len(losses), za=za, zb=zb, logit_scale=logit_scale)
     return loss.mean() if reduction == "mean" else loss
 
 
@@ -98,7 +98,8 @@ def siglip(
     _validate.number("logit_bias", logit_bias)
     logits = _logits(za, zb, logit_scale) + _scalar(logit_bias)  # (N, N)
     signs = 2 * torch.eye(len(logits), dtype=logits.dtype, device=logits.device) - 1
-    return -F.logsigmoid(signs * logits).sum() / len(logits)
+    loss = -F.logsigmoid(signs * logits).sum() / len(logits)
+    return _sizes.held(loss, za=za, zb=zb, logit_scale=logit_scale, logit_bias=logit_bias)
 
 
 class LogitScale(nn.Module):
@@ -108,7 +109,7 @@ class LogitScale(nn.Module):
     `min(scale, 100)` *inside* the loss has gradient zero above the cap, so a scale that once got there could never
     come back. Keep the parameter out of weight decay, which would pull the scale towards 1.
 
-    Args: init, the scale to start from, 1 to maximum (1 / 0.07 is CLIP's); maximum, the largest scale, at least 1
+    Args: init, the scale to start from, 1 to maximum (1 / 0.07 is CLIP's); maximum, the largest scale, 1 to 1e38
     (CLIP found 100 necessary for stable training).
     Relations: the parameter's gradient is the scale times the gradient that a plain logit_scale tensor gets.
     Source: Radford et al. 2021 (arXiv 2103.00020), section 2.5.
@@ -122,8 +123,8 @@ class LogitScale(nn.Module):
 
     def __init__(self, init: float = 1 / 0.07, maximum: float = 100.0):
         super().__init__()
-        if _validate.number("maximum", maximum) < 1:
-            raise ValueError(f"maximum must be at least 1, got {maximum}")
+        if not 1 <= _validate.number("maximum", maximum) <= 1e38:
+            raise ValueError(f"maximum must be at least 1, and a number that float32 holds, got {maximum}")
         if not 1 <= _validate.number("init", init) <= maximum:
             raise ValueError(f"init must be from 1 to maximum ({maximum}), got {init}")
         self.maximum = float(maximum)
@@ -152,7 +153,7 @@ def info_nce_floor(n: int, logit_scale: float | torch.Tensor) -> float:
     dimensions or more. (The gaps between diagonal and off-diagonal cosines average n / (n - 1) at most, by
     Cauchy-Schwarz on the centred vectors; log-sum-exp is convex, so equal gaps are best.)
 
-    Args: n, the number of pairs in the batch, at least 1 (floor 0); logit_scale above 0.
+    Args: n, the number of pairs in the batch, 1 (floor 0) to 2^53; logit_scale above 0.
     Raises: TypeError or ValueError that names the argument.
     Relations: `info_nce` of a regular simplex; log n, a blind guess, as the scale goes to 0.
 
@@ -161,7 +162,7 @@ def info_nce_floor(n: int, logit_scale: float | torch.Tensor) -> float:
         >>> best, blind  # a loss "stuck" at 4.6 may already rank well
         (4.548, 5.545)
     """
-    _validate.whole("n", n, least=1)
+    _validate.whole("n", n, least=1, most=2**53)
     scale = _validate.positive("logit_scale", logit_scale)
     return 0.0 if n == 1 else math.log1p((n - 1) * math.exp(-scale * n / (n - 1)))
 

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from xlib import _validate
+from xlib import _sizes, _validate
 from xlib.progress import tqdm
 
 SOURCE, TARGET = 0, 1  # the classes of a domain head
@@ -66,8 +66,10 @@ def grad_reverse(x: Tensor, coeff: float = 1.0) -> Tensor:
     if not x.is_floating_point():
         raise TypeError(f"x must hold floating-point numbers, as gradients do, got {x.dtype}")
     coeff = _validate.number("coeff", coeff)
-    if _validate.reads_values(coeff) and coeff < 0:
-        raise ValueError(f"coeff must be 0 or above (the minus sign is grad_reverse's), got {coeff}")
+    if _validate.reads_values(coeff) and not 0 <= coeff <= torch.finfo(x.dtype).max:
+        raise ValueError(
+            f"coeff must be 0 or above (the minus sign is grad_reverse's), and fit into x's {x.dtype}, got {coeff}"
+        )
     return _Reverse.apply(x, coeff)
 
 
@@ -176,7 +178,8 @@ def domain_loss(source_logits: Tensor, target_logits: Tensor) -> Tensor:
     if source_logits.shape[1] != 2:
         raise ValueError(f"source_logits must have 2 columns, one a domain, got shape {tuple(source_logits.shape)}")
     source, target = _log_softmax(source_logits), _log_softmax(target_logits)
-    return -(source[:, SOURCE].mean() + target[:, TARGET].mean()) / 2
+    loss = -(source[:, SOURCE].mean() + target[:, TARGET].mean()) / 2
+    return _sizes.held(loss, source_logits=source_logits, target_logits=target_logits)
 
 
 def multilinear_map(features: Tensor, logits: Tensor) -> Tensor:
@@ -232,7 +235,7 @@ def class_confusion(logits: Tensor, *, temperature: float = 2.5) -> Tensor:
     weight = 1 + torch.exp(-_entropy(log_p.detach()))  # (N,)
     confusion = p.T @ (p * (weight / weight.mean())[:, None])  # (C, C)
     own = confusion.diagonal() / confusion.sum(dim=1).clamp(min=torch.finfo(p.dtype).tiny)
-    return 1 - own.mean()
+    return _sizes.held(1 - own.mean(), logits=logits, temperature=temperature)
 
 
 def proxy_a_distance(x: Tensor, y: Tensor, *, seed: int = 0) -> float:
@@ -265,6 +268,7 @@ def proxy_a_distance(x: Tensor, y: Tensor, *, seed: int = 0) -> float:
             raise ValueError(f"{name} must have at least 10 rows, for five folds, got {len(part)}")
     _validate.whole("seed", seed, least=0, most=2**32 - 1)
     rows = torch.cat([x, y]).detach().cpu().double().numpy()
+    rows = rows / 2.0 ** np.frexp(np.abs(rows).max(axis=0))[1].clip(-1000, 1000)  # or else variances overflow
     domain = np.repeat([SOURCE, TARGET], [len(x), len(y)])
     probe = GridSearchCV(
         make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000)),
@@ -349,7 +353,7 @@ def soft_neighbourhood_density(logits: Tensor, *, temperature: float = 0.05) -> 
     n = len(p)
     # off the diagonal: leave the first entry out, and then each (n + 1)-th one (a mask would make a GPU wait)
     others = (p @ p.T).flatten()[1:].view(n - 1, n + 1)[:, :-1].reshape(n, n - 1) / temperature  # (N, N - 1)
-    return _entropy(others.log_softmax(dim=1)).mean()
+    return _sizes.held(_entropy(others.log_softmax(dim=1)).mean(), logits=logits, temperature=temperature)
 
 
 def _log_softmax(logits: Tensor) -> Tensor:
@@ -359,4 +363,5 @@ def _log_softmax(logits: Tensor) -> Tensor:
 
 def _entropy(log_p: Tensor) -> Tensor:
     """Of the distributions along the last axis, given as logarithms."""
+    log_p = log_p.clamp(min=torch.finfo(log_p.dtype).min)  # 0 * -inf is NaN; logits 1e38 apart give that
     return -(log_p.exp() * log_p).sum(dim=-1)

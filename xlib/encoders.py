@@ -79,8 +79,8 @@ class _Kinds(dict):
     @staticmethod
     def _kind(code: int) -> str:
         char = chr(code)
-        if 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF:
-            return "v"  # chooses how the character before it is drawn
+        if code == 0xFE0F:
+            return "v"  # makes an emoji of the character before it
         if 0x1F3FB <= code <= 0x1F3FF or 0xE0020 <= code <= 0xE007F:
             return "t"  # a skin tone, or a part of a region's flag
         if 0x1F1E6 <= code <= 0x1F1FF:
@@ -97,18 +97,19 @@ class _Kinds(dict):
 
 _KINDS = _Kinds()
 _WORD = re.compile(
-    r"rr|t|(?:e|.(?=v))[vtm]*(?:j(?:e|.(?=v))[vtm]*)*"  # an emoji
+    r"rr?|t|(?:e|.(?=v))[vtm]*(?:j(?:e|.(?=v))[vtm]*)*"  # an emoji
     r"|c[vm]*"  # a character of a script without spaces
     r"|a(?:[amvj]|'(?=a))*"  # a word
 )
-_UNSEEN = re.compile("[\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")  # hyphens to be, directions of writing
+# Where a word may be hyphenated, which way it is written, and in which of its variants a character is drawn.
+_UNSEEN = re.compile("[\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0e\ufeff\U000e0100-\U000e01ef]")
 
 
 def _words(text: str) -> list[str]:
     text = unicodedata.normalize("NFC", _UNSEEN.sub("", text)).casefold().replace("i\u0307", "i")  # as of "İ"
     text = re.sub(r"(?<=\w)[’ʼ](?=\w)", "'", unicodedata.normalize("NFC", text))
-    words = (text[word.start() : word.end()] for word in _WORD.finditer(text.translate(_KINDS)))
-    return ["".join(char for char in word if _KINDS[ord(char)] != "v") for word in words]
+    words = _WORD.finditer(text.translate(_KINDS))
+    return [text[word.start() : word.end()].replace("\ufe0f", "") for word in words]
 
 
 class ImageEncoder(nn.Module):

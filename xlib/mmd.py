@@ -143,11 +143,11 @@ def mmd2(
     return value.to(x.dtype)
 
 
-def mmd2_by_label(z: Tensor, labels: Tensor) -> Tensor:
+def mmd2_by_label(z: Tensor, labels: Tensor, *, bandwidths: Bandwidths = None) -> Tensor:
     """mmd2(z[labels == 0], z[labels == 1]) where nobody may wait to hear how many rows these are: all shapes are z's.
 
-    Args: z (rows, d); labels (rows,), on its device. Fewer than two rows of a label give NaN.
-    Relations: `mmd2` of the two parts, unbiased, with its default bandwidths, value and gradient.
+    Args: z (rows, d); labels (rows,), on its device; bandwidths as in `mmd2`. Fewer than two rows of a label: NaN.
+    Relations: `mmd2` of the two parts, unbiased, value and gradient.
 
     Example:
         >>> z, labels = torch.tensor([[0.0], [3.0], [1.0], [5.0]]), torch.tensor([0, 1, 0, 1])
@@ -156,7 +156,7 @@ def mmd2_by_label(z: Tensor, labels: Tensor) -> Tensor:
     """
     x, y = _samples(z[:1], z[1:], least=1)  # any cut will do where rows are pooled
     dtype = x.dtype
-    z, rates, far = _scaled([x, y], *_bandwidths(None, x, y))
+    z, rates, far = _scaled([x, y], *_bandwidths(bandwidths, x, y))
     x, y = sides = torch.stack([labels == 0, labels == 1]).to(z)
     n, m = x.sum(), y.sum()
     partners = torch.stack([x / n / (n - 1) - y / n / m, y / m / (m - 1) - x / n / m])

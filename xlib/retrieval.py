@@ -1,13 +1,14 @@
 """Retrieval: how often is the right row among the most similar ones, and how sure is that?"""
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from xlib import _validate
+from xlib import _sizes, _validate
 
 
 class Recall(NamedTuple):
@@ -54,9 +55,7 @@ def retrieval(
         >>> [retrieval(images, zb, k=[1])[1].value for zb in (images, texts, same)]
         [1.00, 0.50, 0.25]
     """
-    _validate.whole("resamples", resamples, least=1)
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    _check_interval(resamples, level)
     found = hits(za, zb, k=k, targets=targets)
     return bootstrap(found, k, units=units, resamples=resamples, level=level, generator=generator)
 
@@ -75,10 +74,7 @@ def hits(za: Tensor, zb: Tensor, *, k: Sequence[int] = (1, 5, 10), targets: Tens
     """
     _validate.embeddings("za", za, wait=True)
     _validate.embeddings("zb", zb, like=za, like_name="za", same="width", wait=True)
-    if not isinstance(k, Sequence) or not k:
-        raise TypeError(f"k must be a list of ranks, such as (1, 5, 10), got {k!r}")
-    for rank in k:
-        _validate.whole("k", rank, least=1)
+    _check_ranks(k)
     if targets is None:
         if len(za) != len(zb):
             raise ValueError(f"targets must be given when za has {len(za)} rows and zb has {len(zb)}")
@@ -86,7 +82,7 @@ def hits(za: Tensor, zb: Tensor, *, k: Sequence[int] = (1, 5, 10), targets: Tens
     _check_targets(targets, len(za), len(zb))
     with torch.autocast(za.device.type, enabled=False):
         ahead, level_with = _places(za.detach(), zb.detach(), targets.to(za.device))
-    ranks = torch.tensor(list(k)).clamp(max=len(zb))
+    ranks = torch.tensor([min(rank, len(zb)) for rank in k])
     return ((ranks - ahead[:, None]) / (1 + level_with[:, None])).clamp(0, 1)
 
 
@@ -110,7 +106,7 @@ def bootstrap(
     units: int64, (N,) or (N, U), on the CPU; a unit that a query has twice counts once. Default: `arange(N)`, the
         plain bootstrap over queries. resamples, level, generator: as in `retrieval`.
     Returns {k: Recall(value, low, high)}; no interval leaves the range of the hits.
-    Raises TypeError or ValueError for bad units.
+    Raises TypeError or ValueError that names the argument.
     Relations: without units the interval is `scipy.stats.bootstrap`'s with method="percentile", up to the draws. With
     one unit a query it is that of resampling whole groups (clusters) of queries.
 
@@ -121,6 +117,13 @@ def bootstrap(
         >>> bootstrap(hits, [1], units=torch.tensor([0, 0, 0, 1]), resamples=1000, level=0.95)  # two scans, not four
         {1: Recall(value=0.75, low=0.0, high=1.0)}
     """
+    _validate.embeddings("hits", hits, wait=True)
+    _check_ranks(k)
+    if hits.shape[1] != len(k):
+        raise ValueError(f"hits must have a column for each of the {len(k)} ranks in k, got {tuple(hits.shape)}")
+    _check_interval(resamples, level)
+    size = _sizes.power_of_two(hits, wait=True)  # differences of anything may be given
+    hits = hits / size
     generator = generator or torch.Generator().manual_seed(0)
     drawn_from, members = _units(units, len(hits))
     draws = []
@@ -138,7 +141,7 @@ def bootstrap(
         )
     edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=hits.dtype)
     ends = torch.stack(draws).quantile(edges, dim=0).clamp(hits.amin(dim=0), hits.amax(dim=0))  # but for rounding
-    return {rank: Recall(*(float(part[i]) for part in (hits.mean(dim=0), *ends))) for i, rank in enumerate(k)}
+    return {rank: Recall(*(float(part[i]) * size for part in (hits.mean(dim=0), *ends))) for i, rank in enumerate(k)}
 
 
 def _units(units: Tensor | None, queries: int) -> tuple[int, Tensor]:
@@ -162,21 +165,43 @@ def _places(za: Tensor, zb: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     A thousand queries at a time, so that memory stays at 1000 times the gallery.
 
     A matrix product rounds equal dot products differently, depending on where in the table they stand. So "just as
-    similar" means: no further apart than that rounding, about eps * sqrt(d) of the lengths' product.
+    similar" means: no further apart than that rounding, see `_comparable`.
     """
-    wide = torch.promote_types(za.dtype, torch.float32)  # 16 bits would make ties of what is not equal
-    za, zb = za.to(wide), zb.to(wide)
-    length, rounding = zb.norm(dim=1), torch.finfo(wide).eps * math.sqrt(za.shape[1])
-    if not torch.isfinite(2 * za.norm(dim=1).max() * length.max()):
-        raise ValueError(f"za and zb must have dot products that {wide} can hold, got vectors that are too long")
+    za, zb, length, rounding = _comparable(za, zb)
     ahead, level_with = [], []
-    for rows, right in zip(za.split(1000), targets.split(1000), strict=True):
+    for rows, by, right in zip(za.split(1000), rounding.split(1000), targets.split(1000), strict=True):
         gap = rows @ zb.T  # (rows, M), of 1,000 rows at most
         gap -= gap.gather(1, right[:, None])
-        slack = rounding * rows.norm(dim=1, keepdim=True) * (length + length[right, None])
+        slack = by[:, None] * (length + length[right, None])
         ahead.append((gap > slack).sum(dim=1))
         level_with.append((gap.abs() <= slack).sum(dim=1) - 1)
     return torch.cat(ahead).cpu().double(), torch.cat(level_with).cpu().double()
+
+
+def _comparable(za: Tensor, zb: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """za and zb so that dot products rank as before, and float holds them, whatever the vectors' size; the lengths
+    of zb (M,); and by how much of them a dot product with each row of za may be off, (N,): eps * sqrt(d) of its own.
+    """
+    wide = torch.promote_types(za.dtype, torch.float32)  # 16 bits would make ties of what is not equal
+    za, zb = za.to(wide), _sizes.usual(zb.to(wide), wait=True)
+    za = za / _sizes.of_rows(za)  # a query's own length changes no rank
+    rounding = torch.finfo(wide).eps * math.sqrt(za.shape[1])
+    return za, zb, _sizes.lengths(zb), rounding * _sizes.lengths(za)
+
+
+def _check_ranks(k: Sequence[int]) -> None:
+    if not isinstance(k, Sequence) or not k:
+        raise TypeError(f"k must be a list of ranks, such as (1, 5, 10), got {k!r}")
+    for rank in k:
+        _validate.whole("k", rank, least=1)
+
+
+def _check_interval(resamples: int, level: float) -> None:
+    _validate.whole("resamples", resamples, least=1)
+    if not isinstance(level, numbers.Real):
+        raise TypeError(f"level must be a number between 0 and 1, got {level!r}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
 
 
 def _check_targets(targets: Tensor, queries: int, gallery: int) -> None:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from xlib import _validate
+from xlib import _sizes, _validate
 
 Scalar = float | Tensor
 
@@ -49,7 +49,7 @@ def info_nce_tiled(za: Tensor, zb: Tensor, *, logit_scale: Scalar, tile: int = 1
     """
     a, b = _scaled(za, zb, logit_scale, tile)
     with torch.autocast(za.device.type, enabled=False):
-        return _InfoNCE.apply(a, b, tile)
+        return _sizes.held(_InfoNCE.apply(a, b, tile), za=za, zb=zb, logit_scale=logit_scale)
 
 
 def siglip_tiled(za: Tensor, zb: Tensor, *, logit_scale: Scalar, logit_bias: Scalar, tile: int = 1024) -> Tensor:
@@ -70,7 +70,8 @@ def siglip_tiled(za: Tensor, zb: Tensor, *, logit_scale: Scalar, logit_bias: Sca
     bias = logit_bias.reshape(()).to(a) if isinstance(logit_bias, Tensor) else a.new_full((), logit_bias)
     wanted = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad or bias.requires_grad)
     with torch.autocast(za.device.type, enabled=False):
-        return _SigLIP.apply(a, b, bias, tile, wanted)
+        loss = _SigLIP.apply(a, b, bias, tile, wanted)
+    return _sizes.held(loss, za=za, zb=zb, logit_scale=logit_scale, logit_bias=logit_bias)
 
 
 def cached_backward(
@@ -115,6 +116,8 @@ def cached_backward(
             for part, (_, vectors) in zip(inputs.split(chunk), first[-1], strict=True):
                 if not isinstance(vectors, Tensor) or vectors.shape[:1] != part.shape[:1]:
                     raise ValueError(f"towers[{number}] must return a tensor of {len(part)} rows for as many inputs")
+                if _validate.reads_values(vectors) and not torch.isfinite(vectors).all():
+                    raise ValueError(f"towers[{number}] must return finite vectors, got NaN or infinity")
     leaves = [torch.cat([vectors for _, vectors in chunks]).requires_grad_() for chunks in first]  # (N, d) each
     with torch.enable_grad():
         torch.clear_autocast_cache()  # older versions of torch would use weights again that were cast without a graph
@@ -199,9 +202,10 @@ def info_nce_distributed(za: Tensor, zb: Tensor, *, logit_scale: Scalar) -> Tens
         sums = [F.cross_entropy(x @ y.T, target, reduction="sum") for x, y in ((own_a, all_b), (own_b, all_a))]
         mine = sum(sums) / (2 * len(all_a))  # the loss is the sum of these over the processes
         if not _in_a_group():
-            return mine
+            return _sizes.held(mine, za=za, zb=zb, logit_scale=logit_scale)
         total = mine.detach().clone()
         dist.all_reduce(total)
+        _sizes.held(total, za=za, zb=zb, logit_scale=logit_scale)  # the same everywhere: none waits for another
         mine = mine * dist.get_world_size()  # DDP takes the mean
         return (mine - mine.detach()) + total  # the zero comes first, so that no rounding differs between processes
 

@@ -145,7 +145,7 @@ def procrustes(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     _validate.embeddings("b", b, like=a, like_name="a", same="rows", wait=True)
     if a.shape[1] > b.shape[1]:
         raise ValueError(f"a must have at most b's {b.shape[1]} dimensions, got {a.shape[1]}")
-    a, b = (_wide(x) / _sizes.power_of_two(x, wait=True) for x in (a, b))  # lengths do not turn anything
+    a, b = (_sizes.usual(_wide(x), wait=True) for x in (a, b))  # lengths do not turn anything
     u, _, vt = torch.linalg.svd(a.T @ b, full_matrices=False)  # (d_a, d_a) and (d_a, d_b)
     return u @ vt
 

@@ -268,7 +268,7 @@ def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str
     torch.set_flush_denormal(True)
     if not os.environ.get("OMP_NUM_THREADS", "").strip():
         torch.set_num_threads(max(1, min(torch.get_num_threads(), cores() // 2)))
-    if device.index is not None:
+    if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # so that what asks for "cuda" means the same one
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} thread(s)"
     if os.environ.get("XLIB_DEVICE", "").strip():

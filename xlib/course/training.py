@@ -40,10 +40,7 @@ class Run:
 
 
 class TrainingDiverged(RuntimeError):
-    """A loss term became NaN or infinite. `model` holds the weights of the last good step, `run` what was reached."""
-
-    model: nn.Module | None = None
-    run: Run | None = None
+    """A loss term became NaN or infinite. The model still holds the weights of the last good step."""
 
 
 def fit(
@@ -89,7 +86,7 @@ def fit(
     made; ValueError for steps or every not above zero, `live` without `snapshot`, a loss of something else than
     scalars, an optimizer that needs a closure (LBFGS), a one-cycle schedule of fewer steps, a checkpoint that is
     damaged, in use, or of another model, optimizer class or shape of snapshot (nothing is changed then); OSError for
-    a checkpoint that cannot be written.
+    a checkpoint that cannot be written. An error on the way holds what was reached, as its `model` and `run`.
 
     A resumed run is the unbroken one, number by number: weights, buffers, optimiser, schedule, and the random states
     of `generator`, torch (CPU and GPUs), NumPy and Python come from the checkpoint. Another number of processes,
@@ -156,8 +153,8 @@ def fit(
             run.interrupted = run.step < steps
         except KeyboardInterrupt:  # a second Ctrl-C, or one in a thread that cannot catch signals
             run.interrupted = True
-        except TrainingDiverged as error:
-            error.model, error.run = model, run
+        except Exception as error:
+            error.model, error.run = model, run  # or else they were lost with the function that made the model
             raise
         finally:
             bar.close()
@@ -208,7 +205,8 @@ def one_cycle(
 
 def fit_one_cycle(model: nn.Module, loss: Callable, *, steps: int, rate: float, decay: float, **options) -> Run:
     """`fit` in mixed precision where that pays, see `runtime.autocast`, and compiled where XLIB_COMPILE=1 asks for
-    it, see `runtime.compiled`. A part called "scale" is clamped after each step. options: the others of `fit`.
+    it, see `runtime.compiled`. A part called "scale" is clamped after each step, if it is trained. options: the
+    others of `fit`.
     Relations: on a CPU, `fit` with the optimiser and the scheduler of `one_cycle`.
 
     Example:
@@ -219,7 +217,8 @@ def fit_one_cycle(model: nn.Module, loss: Callable, *, steps: int, rate: float, 
         True
     """
     optimizer, schedule = one_cycle(model, steps=steps, rate=rate, decay=decay)
-    clamp = model["scale"].clamp_ if "scale" in dict(model.named_children()) else None
+    scale = dict(model.named_children()).get("scale")
+    clamp = scale.clamp_ if scale is not None and any(p.requires_grad for p in scale.parameters()) else None
     with runtime.compiled(model):
         return fit(model, loss, optimizer, steps=steps, scheduler=schedule, after_step=clamp, mixed=True, **options)
 

@@ -107,7 +107,9 @@ def resized(scans: torch.Tensor, size: int) -> torch.Tensor:
     if scans.shape[-1] == size:
         return scans.clone()
     smaller = size < scans.shape[-1]
-    return F.interpolate(scans, (size, size), mode="bicubic", align_corners=False, antialias=smaller).clamp_(0, 1)
+    here = scans.cpu() if scans.device.type == "mps" else scans  # which older versions of torch cannot do it on
+    made = F.interpolate(here, (size, size), mode="bicubic", align_corners=False, antialias=smaller)
+    return made.clamp_(0, 1).to(scans.device)
 
 
 def photographs(split: str = "train") -> torch.Tensor:

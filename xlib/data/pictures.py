@@ -57,15 +57,17 @@ def as_rgb(picture: Picture) -> Image.Image:
 
 def _as(picture: Picture, mode: str) -> Image.Image:
     if isinstance(picture, str | os.PathLike):
-        with Image.open(Path(picture).expanduser()) as opened:
-            return _as_mode(opened, mode)
+        return _read(Path(picture).expanduser(), 0, mode)
     if not isinstance(picture, Image.Image):
         raise TypeError(f"a picture must be a PIL image or the path of a file, got {type(picture).__name__}")
-    if _unread(picture):
-        with Image.open(picture.filename) as again:
-            again.seek(picture.tell())
-            return _as_mode(again, mode)
-    return _as_mode(picture, mode)
+    return _read(picture.filename, picture.tell(), mode) if _unread(picture) else _as_mode(picture, mode)
+
+
+def _read(path: str | os.PathLike, frame: int, mode: str) -> Image.Image:
+    # By an open file: of a TIFF that lies on its side, given by its name, Pillow 13 mixes up width and height.
+    with open(path, "rb") as file, Image.open(file) as opened:
+        opened.seek(frame)
+        return _as_mode(opened, mode)
 
 
 def _unread(picture: Image.Image) -> bool:

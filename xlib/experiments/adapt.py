@@ -53,13 +53,14 @@ def adapt(
         batches: see `Batches`; the target is drawn only where a term needs it.
         steps, rate, decay: of AdamW, with one cycle of the learning rate. seed: of the batches and of the domain
             head.
-        align: "dann" with λ of its reversal, "mmd" with the weight of MMD, or both.
+        align: {"dann": λ of its reversal}, {"mmd": the weight of MMD}, or both; 0 or above.
         between: "domains", whose features are brought together; or "modalities", the embeddings of images and texts.
         information, guesses: weights of `information_maximisation` of the target's captions, of `self_training_loss`.
         classes: what the text tower takes for the captions to guess among. None: those of the batch.
         snapshot: takes the model; every, live: as in `training.fit`.
     Returns the adapted model, in evaluation mode, and its Run.
-    Raises ValueError for an unknown name in align or between; whatever the terms raise.
+    Raises TypeError or ValueError for a wrong align or between; whatever the terms raise, with the model and the Run
+    of the last good step as the error's `model` and `run`.
     Relations: with no align, information or guesses, plain CLIP on the source: its loss is `info_nce` alone.
 
     Example:
@@ -69,8 +70,12 @@ def adapt(
         >>> sorted(run.history[0])
         ['contrastive', 'domain', 'loss', 'mmd', 'step']
     """
-    for name in align:
+    if not isinstance(align, Mapping):
+        raise TypeError(f"align must map names to weights, as {{'dann': 0.3}} does, got {align!r}")
+    for name, weight in align.items():
         _validate.choice("align", name, ("dann", "mmd"))
+        if _validate.number(f"align[{name!r}]", weight) < 0:
+            raise ValueError(f"align[{name!r}] must be 0 or above, got {weight}")
     _validate.choice("between", between, ("domains", "modalities"))
     torch.manual_seed(seed)
     model = copy.deepcopy(start)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision import transforms
 
 from xlib import _validate, dann, encoders, mmd
+from xlib.combined import mmd_loss
 from xlib.course import training
 from xlib.course.runtime import to_device
 from xlib.data import digits
@@ -188,6 +189,7 @@ def train_digits(
     for name, value, choices in (("align", align, METHODS), ("augment", augment, tuple(AUGMENTATIONS))):
         if value is not None:
             _validate.choice(name, value, choices)
+    _check_pair(collections)
     of = [digits.load("train", collection=collection) for collection in collections]
     own, other = (tuple(to_device(part, device) for part in domain) for domain in of)
     own, own_strength = (other, strength) if on_target else (own, 0)
@@ -218,7 +220,7 @@ def train_digits(
         elif align == "mcc":
             terms[align] = ramp * weight * dann.class_confusion(logits[batch:])
         elif align:
-            distance = {"mmd": mmd.mmd2, "coral": mmd.coral, "sinkhorn": transport_cost}[align]
+            distance = {"mmd": mmd_loss, "coral": mmd.coral, "sinkhorn": transport_cost}[align]
             terms[align] = ramp * weight * distance(source, target)
         return terms
 
@@ -236,6 +238,11 @@ def train_digits(
         title=title,
         **watched,
     )
+
+
+def _check_pair(collections: tuple[str, str]) -> None:
+    if isinstance(collections, str) or len(collections) != 2:
+        raise ValueError(f"collections must be a pair, the source's and the target's, got {collections!r}")
 
 
 @torch.no_grad()
@@ -256,6 +263,7 @@ def measure_digits(
         >>> len(found), found["source accuracy"] < 0.4
         (18, True)
     """
+    _check_pair(collections)
     device = next(model.parameters()).device
     clean, clean_labels = held_out_digits(0, collection=collections[0])
     images, labels = held_out_digits(strength, copies=copies, collection=collections[1])

@@ -1,6 +1,7 @@
 """Captioned numbers: a CLIP trained from nothing, one that adapts to photographs, how both are measured."""
 
 import functools
+import math
 from collections.abc import Callable
 
 import torch
@@ -51,8 +52,9 @@ def train_numbers(
     """CLIP on captioned numbers: pictures made of training scans, captions of seen numbers alone.
 
     seed, steps, batch: batches hold different numbers, so at most the 78 of `numbers.SEEN`. width: how many times as
-    many channels and states as usual. temperature: fixed at this value; None learns it, from 0.07. tokens: (90, 6, L)
-    int64, another way to cut the captions into words. snapshot: takes the model, see `training.fit`.
+    many channels and states as usual. temperature: fixed at this value, 1e-12 to 1e12; None learns it, from 0.07.
+    tokens: (90, 6, L) int64, another way to cut the captions into words. snapshot: takes the model, see
+    `training.fit`.
     Returns the model, with parts "image", "text" and "scale", in evaluation mode on `device`, and its Run.
 
     Example:
@@ -62,15 +64,19 @@ def train_numbers(
         >>> 1 / model["scale"]().item()  # the temperature has hardly moved
         0.07
     """
+    if temperature is not None and not 1e-12 <= _validate.positive("temperature", temperature) <= 1e12:
+        raise ValueError(f"temperature must be from 1e-12 to 1e12, got {temperature}")
     torch.manual_seed(seed)
     model = nn.ModuleDict(
         {
             "image": encoders.ImageEncoder((16, 32), channels=(32 * width, 64 * width, 64 * width)),
             "text": encoders.TextEncoder(int(tokens.max()) + 1, width=128 * width),
-            "scale": LogitScale() if temperature is None else LogitScale(init=1 / temperature),
+            "scale": LogitScale(),
         }
     ).to(device)
-    model["scale"].requires_grad_(temperature is None)
+    if temperature is not None:
+        nn.init.constant_(model["scale"].log_scale, -math.log(temperature))  # a learned one has bounds
+        model["scale"].requires_grad_(False)
     pictures = numbers.load("train").to(device)
     seen = torch.tensor(numbers.SEEN, device=device)
     tokens = to_device(tokens, device)

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xlib import _validate, dann, mmd
+from xlib.combined import mmd_loss
 from xlib.course import report, runtime, training
 from xlib.course.seeds import run_seeds
 from xlib.data import cache, digits
@@ -182,7 +183,7 @@ def train(
             domain = model["domain"](dann.grad_reverse(features, ramp))
             terms["domain"] = dann.domain_loss(domain[:BATCH], domain[BATCH:])
         elif aligned:
-            terms[method] = ramp * {"MMD": mmd.mmd2, "CORAL": mmd.coral}[method](own, other)
+            terms[method] = ramp * {"MMD": mmd_loss, "CORAL": mmd.coral}[method](own, other)
         return terms
 
     optimizer, schedule = training.decaying_sgd(model, steps=steps, rate=0.01)
@@ -254,7 +255,7 @@ def run(
         ValueError: row must be one of 'MNIST → MNIST-M', 'SVHN → MNIST', got 'MNIST → USPS'
     """
     size = runtime.budget() if size is None else size
-    rows = rows_of(size) if rows is None else list(rows)
+    rows = rows_of(size) if rows is None else [rows] if isinstance(rows, str) else list(rows)
     for row in rows:
         load(row, size)  # fetched here, and not in the processes that train
     return run_seeds(
@@ -293,7 +294,7 @@ def measurements(rows: Iterable[str], size: str) -> dict[str, Callable[[int], di
     """
     return {
         f"{row}: {method}": functools.partial(one_run, row=row, method=method, size=size)
-        for row in rows
+        for row in ([rows] if isinstance(rows, str) else rows)
         for method in METHODS
     }
 

@@ -104,7 +104,7 @@ class ExplorerModel(T.HasTraits):
 
         super().__init__()
         self.embeddings, self.encode, self.k = z, encode, int(k)
-        self.title = "" if title is None else str(title)
+        self.title = "" if title is None else str(title).encode("utf-8", "replace").decode("utf-8")
         self.classes = sorted(set(self.labels) - {None}, key=lambda c: (isinstance(c, str), c))
         places_of = {c: i for i, c in enumerate(self.classes)}
         self.class_of = np.array([places_of.get(c, -1) for c in self.labels])  # (N,) index of the class, −1 for none

@@ -72,8 +72,21 @@ class Panel(anywidget.AnyWidget):
         self._redraw()
         self.initial = self.values
         self._still = Still(self, lambda dark: self.still(dark=dark), ["scene", "values"])
-        model.observe(self._redraw, self._names)
         self.on_msg(self._asked)
+
+    def open(self):
+        """Follow the model, for a page; after `close` too. Displaying it does so."""
+        if self.comm is None:
+            self.model.observe(self._redraw, self._names)
+            if hasattr(self, "_still"):  # else it is new, and drawn next
+                self._redraw()
+            super().open()
+
+    def close(self):
+        """Take it from all pages, and follow the model no more."""
+        if self.comm is not None:
+            self.model.unobserve(self._redraw, self._names)
+            super().close()
 
     @property
     def alt_text(self):

@@ -199,8 +199,9 @@ def bulk(points, far=FAR):
 def _box(frames):
     """(2, m): the corners of what is shown of frames (T, N, m), see `Layout.box`."""
     low, high = frames.min(1), frames.max(1)
-    some = frames[:, :: max(1, frames.shape[1] // 256)]  # a glance at a few: mostly it is enough
-    glance = np.ptp(np.quantile(some, [0.1, 0.9], axis=1), 0).max(1)
+    some = np.sort(frames[:, :: max(1, frames.shape[1] // 256)], 1)  # a glance at a few: mostly it is enough
+    quarter = some.shape[1] // 4
+    glance = (some[:, -1 - quarter] - some[:, quarter]).max(1)
     for t in np.flatnonzero(np.ptp(frames, 1).max(1) > FAR * glance):
         seen = frames[t][bulk(frames[t])]
         low[t], high[t] = seen.min(0), seen.max(0)
@@ -223,10 +224,11 @@ def _without_far(z):
 
 
 def _plain(x):
-    """(…,) whether the squares of the vectors x (…, d) can be summed as they are; zeros cannot be divided by that."""
+    """(…,) whether the vectors x (…, d) can be divided by their lengths as they are, also by scikit-learn, which takes
+    what is shorter than 1e-6 for zero."""
     with np.errstate(over="ignore", under="ignore"):
         norm = np.linalg.norm(x, axis=-1)
-    return (norm > 1e-12) & (norm < 1e15)
+    return (norm > 1e-5) & (norm < 1e15)
 
 
 def _roomy(x):

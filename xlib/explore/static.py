@@ -18,6 +18,7 @@ from xlib.explore import looks
 MARKERS = "oD^svPX*<>_|"  # by domain or modality, as in items.js
 WIDTH, HEIGHT, DPI = 7.6, 5.0, 100
 BOX = (0.05, 0.07, 0.68, 0.85)  # the axes, in shares of the figure
+DENSE = 10_000  # markers; more hide each other
 EDGE = 30  # pixels between the axes' edge and an item that lies beyond it
 # Paper, ink, and what is quieter than ink: of the light theme and of the dark one.
 INKS = {False: ("#ffffff", "#1a1a1a", "#595959"), True: ("#111111", "#e0e0e0", "#a3a3a3")}
@@ -47,6 +48,8 @@ def picture(model, *, dark=False) -> Image.Image:
     inks = to_rgba_array([grey, *palette])[model.colours.of]
     shown = _thin(pixels, np.flatnonzero(model.sprites >= 0), 29)  # a thumbnail on its chip is 28 pixels wide
     rest = np.setdiff1d(np.arange(len(xy)), shown)
+    if len(rest) > DENSE:  # one in each square of two pixels
+        rest = np.sort(rest[np.unique((pixels[rest] // 2).astype(int), axis=0, return_index=True)[1]])
     for group in range(len(model.groups)):  # at most as many as there are markers
         rows = rest[model.group[rest] == group]
         thin = {"linewidths": 1.5 if MARKERS[group] in "_|" else 0}  # these are lines

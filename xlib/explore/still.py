@@ -3,10 +3,13 @@
 import asyncio
 import base64
 import contextlib
+import gc
 import html
 import io
+import weakref
 
 import resvg_py
+from IPython import get_ipython
 from IPython.display import display
 from matplotlib import get_data_path
 
@@ -24,10 +27,14 @@ body:has(.xlib-live-N) :is(.xlib-still-N, .jp-OutputArea-child:has(.xlib-still-N
 :is(body[data-jp-theme-light="false"], body.vscode-dark, html[theme="dark"]) .xlib-still-N > [hidden]
 { display: block !important; }
 </style>"""
+RUNS = {}  # of each cell that has made or shown widgets: the message that ran it last, and the stills of that run
 
 
 class Still:
     """The still pictures of one widget, wherever it is displayed.
+
+    A cell that runs again has lost its outputs: what it made or showed before, and no other cell shows, is closed,
+    which gives the memory back. Displayed again, the widget is open again.
 
     draw: draw(dark) gives the picture for a light or a dark page: a PIL image, or SVG as a str, or nothing where it
     cannot be drawn. What it shows in words is the widget's `alt_text`. follow: the names of the widget's traits that
@@ -36,11 +43,16 @@ class Still:
 
     def __init__(self, widget, draw, follow):
         self.widget, self.draw, self.outputs, self.timer = widget, draw, [], None
+        self.cells = set()  # that have made or shown the widget
         widget.add_class(f"xlib-live-{widget.model_id}")
         widget.observe(self._wait, follow)
+        widget.observe(self._rest, "comm")
+        self._belong()
 
     def show(self):
         """Display the widget: an output with the picture and one with the living widget, of which one is seen."""
+        self._belong()
+        self.widget.open()  # if it was closed
         pictures = self._pictures()
         if all(pictures):
             data, metadata = self._bundle(pictures)
@@ -48,11 +60,31 @@ class Still:
         live = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
         display({"application/vnd.jupyter.widget-view+json": live, "text/plain": ""}, raw=True)
 
+    def _belong(self):
+        """To the cell that is running, and close what belonged to an earlier run of it alone."""
+        parent = getattr(get_ipython(), "get_parent", dict)() or {}
+        cell = parent.get("metadata", {}).get("cellId")
+        if not cell:  # outside a notebook, or in one that does not say
+            return
+        run, stills = parent["header"]["msg_id"], RUNS.get(cell, ("", ()))
+        if stills[0] != run:
+            RUNS[cell] = run, weakref.WeakSet()
+            for still in stills[1]:
+                still.cells.discard(cell)
+                if still is not self and not still.cells and not _held(still.widget):
+                    still.widget.close()
+                    _forget(still.widget)
+        RUNS[cell][1].add(self)
+        self.cells.add(cell)
+
+    def _rest(self, change):
+        if self.timer:
+            self.timer.cancel()
+
     def _wait(self, change):
         if not self.outputs:
             return
-        if self.timer:
-            self.timer.cancel()
+        self._rest(change)
         with contextlib.suppress(RuntimeError):  # without a loop, as in a script, nobody looks
             self.timer = asyncio.get_running_loop().call_later(REST, self._redraw)
 
@@ -81,6 +113,19 @@ class Still:
         )
         png = base64.b64encode(_png(pictures[0])).decode()
         return {"text/html": text, "image/png": png, "text/plain": alt}, {"image/png": {"alt": alt}}
+
+
+def _held(widget):
+    """Whether another widget holds this one: boxes keep what is in them, and links their ends, in tuples."""
+    return any(type(holder) is tuple for holder in gc.get_referrers(widget))
+
+
+def _forget(widget):
+    """Take it out of IPython's history of outputs (Out[3], _3, _), which would hold it until the kernel ends."""
+    shell = get_ipython()
+    for names in (shell.user_ns, shell.user_ns["_oh"], vars(shell.displayhook)):
+        for name in [name for name, value in names.items() if value is widget and not str(name).strip("_0123456789")]:
+            names[name] = None
 
 
 def _address(picture):

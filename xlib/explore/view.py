@@ -25,6 +25,7 @@ PARTS = ("common", "data", "items", "map", "card", "curve", "maps", "matrix", "t
 CHOSEN = ("typed", "axis", "projection", "compare", "step", "hover", "selected", "query", "among")
 DRAWN = ("step", "projection", "axis", "maps")  # what the still picture shows
 ANSWERS = ("neighbours", "ranks", "asked", "note", "warning", "alt_text")  # made by the model
+FOLLOWED = (*CHOSEN, *ANSWERS, "revision")
 LANDS = (-32_768, 98_303)  # a typed text's place, no further from the map than half its width
 STRIP = 0.04  # of a map's width, for what lies beyond its edge
 SHARE = 0.04  # of the time that a training takes, the most that showing it may take
@@ -100,8 +101,26 @@ class Explorer(anywidget.AnyWidget):
         self._draw_maps()
         self._still = Still(self, self._picture, DRAWN)
         self.observe(self._to_model, CHOSEN)
-        model.observe(self._from_model, (*names, "revision"))
-        T.dlink((model, "computing"), (self, "computing"))  # at once: the answer is not there yet
+
+    def open(self):
+        """Be there for a page; after `close` with what has been chosen meanwhile. Displaying it does so."""
+        if self.comm is None:
+            self.model.observe(self._from_model, FOLLOWED)
+            self.model.observe(self._say, "computing")  # at once: the answer is not there yet
+            if hasattr(self, "_still"):  # else it is new
+                self._from_model(None)
+            super().open()
+
+    def close(self):
+        """Take it from all pages, and give its memory back if no variable holds it."""
+        if self.comm is not None:
+            self.model.unobserve(self._from_model, FOLLOWED)
+            self.model.unobserve(self._say, "computing")
+            self.alive = False
+            super().close()
+
+    def _say(self, change):
+        self.computing = self.model.computing
 
     @property
     def matches(self):

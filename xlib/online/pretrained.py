@@ -29,7 +29,7 @@ from xlib.online import hub
 from xlib.online.captions import Captioned
 from xlib.online.download import fetch
 from xlib.progress import tqdm
-from xlib.retrieval import Recall, bootstrap, retrieval
+from xlib.retrieval import Recall, _comparable, bootstrap, retrieval
 
 _CLIP = {
     "repository": "openai/clip-vit-base-patch32",
@@ -483,19 +483,18 @@ def measure_retrieval(
 
 def _hits(za: Tensor, rows: Tensor, zb: Tensor, owner: Tensor, k: Sequence[int]) -> Tensor:
     """(len(za), len(k)) float64: the chance that one of a picture's own captions is among the k most similar ones."""
-    wide = torch.promote_types(za.dtype, torch.float32)
-    za, zb = za.to(wide), zb.to(wide)
+    za, zb, length, rounding = _comparable(za, zb)
     similar = za @ zb.T
     own = owner == rows.to(owner.device)[:, None]
-    best = similar.masked_fill(~own, -math.inf).amax(dim=1, keepdim=True)
-    # As in `retrieval`: what differs by no more than the rounding of the product is a tie.
-    slack = torch.finfo(wide).eps * math.sqrt(za.shape[1]) * 2 * za.norm(dim=1, keepdim=True) * zb.norm(dim=1).max()
+    best, right = similar.masked_fill(~own, -math.inf).max(dim=1, keepdim=True)
+    # As in `retrieval`: what differs by no more than the rounding of the two products is a tie.
+    slack = rounding[:, None] * (length + length[right])
     ahead = (similar > best + slack).sum(dim=1).cpu().double()
     level = (similar - best).abs() <= slack
     right, wrong = ((level & which).sum(dim=1).cpu().double() for which in (own, ~own))
     chances = []
     for rank in k:
-        places = (rank - ahead).clamp(min=0).minimum(right + wrong)
+        places = (min(rank, len(zb)) - ahead).clamp(min=0).minimum(right + wrong)
         # None of the right ones in the first `places` of those level: C(wrong, places) / C(right + wrong, places).
         # With more places than wrong ones a logarithm is infinite, and the quotient 0, as it should be.
         none = sum(
