@@ -4,7 +4,8 @@
 
 Each process encodes its share of every batch. The loss is that of the whole batch, and so are the gradients: the
 curve is the same for any number of processes. A job that was ended goes on from its checkpoint when it is started
-again. With GPUs each process takes one (NCCL); without, they share the cores (gloo).
+again, with as many processes as you like. With GPUs each process takes one (NCCL); without, they share the cores
+(gloo).
 """
 
 import argparse

@@ -140,7 +140,7 @@ def _run(func, args, kwargs):
         elsewhere = [x for x in tensors if x.ndim and not isinstance(x, OnMps)]  # a single number may be anywhere
         if on_mps and elsewhere and func.overloadpacket not in MIXING:
             raise RuntimeError(f"Expected all tensors to be on the same device, but {name} found mps:0 and cpu")
-    if asked is not None:
+    if asked == INSIDE:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     held = tree_map_only(OnMps, lambda x: x.held, (args, kwargs))
     out = func(*held[0], **held[1])

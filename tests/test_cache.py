@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 import warnings
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from xlib._files import written_whole
 from xlib.data import cache
 
 
@@ -197,3 +199,100 @@ def test_folder(monkeypatch, tmp_path):
     assert cache.folder().name == "xlib"
     assert tmp_path not in cache.folder().parents
     assert Path.home() in cache.folder().parents
+
+
+def test_a_cache_in_a_folder_of_any_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("XLIB_CACHE", str(tmp_path / "Zoë's 数据 100%"))
+    make = Maker()
+    assert all(same(cache.cached("a", "1", make), make.tensors()) for _ in range(2))
+    assert make.calls == 1
+
+
+def test_where_no_home_folder_is_known_the_cache_is_not_a_folder_named_tilde(monkeypatch, tmp_path):
+    monkeypatch.delenv("XLIB_CACHE", raising=False)
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "site-packages" / "xlib" / "data" / "cache.py"))
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user without a name, in a container
+    assert cache.folder() == Path(tempfile.gettempdir(), "xlib")
+    monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda *_, **__: "~/.cache/xlib")  # an older version
+    assert cache.folder() == Path(tempfile.gettempdir(), "xlib")
+    monkeypatch.setenv("XLIB_CACHE", "~/elsewhere")
+    with pytest.raises(ValueError, match=r"XLIB_CACHE is '~/elsewhere', and no such home folder is known"):
+        cache.folder()
+
+
+# -- files that are there whole or not at all
+
+
+def test_a_file_is_written_into_the_home_folder_and_under_a_name_as_long_as_a_name_can_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: str(path).replace("~", str(tmp_path), 1))
+    for name in ("~/a.txt", "~/" + "n" * 255, "~/" + "数" * 85, "~/" + "e\u0301 con:" if os.name != "nt" else "~/é"):
+        with written_whole(name) as beside:
+            assert beside.parent == tmp_path
+            beside.write_text("whole", "utf-8")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert len(names) == 4
+    assert all(path.read_text("utf-8") == "whole" for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [
+        (
+            "no/such/a.txt",
+            FileNotFoundError,
+            r"^the folder .*such does not exist, so a\.txt cannot be written to it$",
+        ),
+        ("file/a.txt", NotADirectoryError, r"^.*file is a file and no folder, so a\.txt cannot be written to it$"),
+        ("folder", IsADirectoryError, r"^.*folder is a folder: give the name of a file$"),
+    ],
+)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_place_where_no_file_can_be_made_is_named_before_anything_is_written(tmp_path, name, error, said, kind):
+    (tmp_path / "file").write_text("kept", "utf-8")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(error, match=said), written_whole(kind(tmp_path / name)):
+        pytest.fail("the work begins all the same")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_an_error_of_the_disk_names_the_file_and_not_the_one_beside_it(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    path = tmp_path / "a.txt"
+    path.write_text("before", "utf-8")
+    for name in ("touch", "write_text"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, refuse)
+            refused = pytest.raises(PermissionError, match=r"Permission denied: '[^']*a\.txt'$")
+            with refused as caught, written_whole(path) as beside:
+                beside.write_text("after", "utf-8")
+        assert caught.value.errno == 13
+    monkeypatch.setattr(os, "replace", lambda old, new: refuse(old))
+    with pytest.raises(PermissionError, match=r"'[^']*a\.txt'$"), written_whole(path) as beside:
+        beside.write_text("after", "utf-8")
+    assert path.read_text("utf-8") == "before"
+    assert [found.name for found in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(("refusals", "system"), [(3, "win32"), (4, "win32"), (1, "linux")])
+def test_on_windows_a_file_that_somebody_reads_is_waited_for(tmp_path, monkeypatch, refusals, system):
+    replace, naps = os.replace, []
+
+    def busy(old, new):
+        if len(naps) < refusals:
+            naps.append(None)
+            raise PermissionError(13, "The process cannot access the file", str(old), None, str(new))
+        replace(old, new)
+
+    monkeypatch.setattr("xlib._files.sys.platform", system)
+    monkeypatch.setattr("xlib._files.time.sleep", lambda seconds: None)
+    monkeypatch.setattr(os, "replace", busy)
+    if refusals == 3:
+        with written_whole(tmp_path / "a.txt") as beside:
+            beside.write_text("whole", "utf-8")
+        assert (tmp_path / "a.txt").read_text("utf-8") == "whole"
+    else:
+        with pytest.raises(PermissionError, match=r"a\.txt'"), written_whole(tmp_path / "a.txt") as beside:
+            beside.write_text("whole", "utf-8")
+        assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,9 @@ import copy
 import json
 import os
 import random
+import runpy
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler as schedules
 
-from xlib.course import _checkpoint, training
+from xlib.course import _checkpoint, report, training
 
 
 class Parts:
@@ -212,6 +215,28 @@ def test_what_the_onlooker_draws_is_not_drawn_twice(tmp_path):
     assert alike(trained(Parts(seed=3), 10, tmp_path), expected)
 
 
+def test_a_loader_shuffles_as_it_would_have(tmp_path):
+    """From torch's own numbers, anew in each epoch; here three steps each."""
+    rows = torch.utils.data.TensorDataset(torch.arange(24.0).view(24, 1).expand(24, 4))
+
+    def trained(parts, steps, folder=None):
+        seen = []
+
+        def loss(step):
+            if step % 3 == 0:
+                parts.batches = iter(torch.utils.data.DataLoader(rows, batch_size=8, shuffle=True))
+            (x,) = next(parts.batches)
+            seen.append(x[:, 0].tolist())
+            return parts.inner(x).square().mean()
+
+        parts.fit(steps, folder, loss=loss)
+        return seen
+
+    expected = trained(Parts(), 12)
+    trained(Parts(), 6, tmp_path)
+    assert trained(Parts(seed=8), 12, tmp_path) == expected[6:]
+
+
 class Odd(nn.Module):
     """Weights of every kind; tied ones; a state of its own."""
 
@@ -374,6 +399,10 @@ def test_what_the_run_itself_changed_is_not_the_callers(tmp_path, capsys):
         parts.fit(steps, folder, after_step=warm(parts))
         states.append(parts.state())
     assert alike(states[1], states[2])
+    live = Parts()  # its objects are used twice, and then new ones take up
+    for parts, steps in ((live, 4), (live, 10), (Parts(), 20)):
+        parts.fit(steps, tmp_path / "live", after_step=warm(parts))
+    assert alike(parts.state(), states[2])
     assert capsys.readouterr().out == ""
 
 
@@ -406,8 +435,14 @@ def test_a_rate_set_in_the_live_optimizer_is_in_force(tmp_path, capsys):
         (lambda o: schedules.ExponentialLR(o, 0.5), lambda o: schedules.ExponentialLR(o, 0.9), None),
         (lambda o: schedules.ExponentialLR(o, 0.5), lambda o: schedules.StepLR(o, 11), [1e-2, 1e-3]),
         (one_cycle(20), lambda o: schedules.ReduceLROnPlateau(o), [1e-2, 1e-2]),
+        (shaped(20), lambda o: schedules.LambdaLR(o, lambda step: 1 / (1 + step)), [1e-2 / 11, 1e-2 / 12]),
+        (
+            lambda o: schedules.MultiplicativeLR(o, lambda step: 0.5),
+            lambda o: schedules.MultiplicativeLR(o, lambda step: 0.9),
+            None,
+        ),
     ],
-    ids=["added", "removed", "another factor", "another class", "plateau"],
+    ids=["added", "removed", "another factor", "another class", "plateau", "a function", "a factor by function"],
 )
 def test_another_schedule_is_in_force(tmp_path, capsys, before, after, expected):
     Parts(scheduler=before).fit(10, tmp_path)
@@ -535,6 +570,16 @@ def test_every_gpu_has_its_state_again(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     Parts(**made).fit(2, tmp_path)
     assert found == {0: 0, 1: 1}
+
+
+def test_an_apple_gpu_has_its_state_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: torch.tensor([7], dtype=torch.uint8))
+    found = []
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda state: found.append(state.item()))
+    Parts(optimizer=OPTIMIZERS["SGD"]).fit(2, tmp_path)
+    Parts(optimizer=OPTIMIZERS["SGD"]).fit(2, tmp_path)
+    assert found == [7]
 
 
 def test_a_folder_of_the_first_version_is_taken_up(tmp_path):
@@ -813,3 +858,19 @@ def test_numbers_as_json_gives_them_back_fit_what_they_were():
     assert isinstance(again["pair"], tuple)
     with pytest.raises(ValueError, match="scheduler holds a set, which cannot be kept"):
         _checkpoint._plain("scheduler", {1, 2})
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no processes to start")
+def test_from_one_real_process_to_two_and_back(tmp_path):
+    """With torchrun, DistributedDataParallel and gloo."""
+    script = str(report.lesson_file("train_distributed.py"))
+    train, folder = runpy.run_path(script)["train"], tmp_path / "kept"
+
+    train(steps=5, checkpoint=folder)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
+    options = ["--steps=10", f"--checkpoint={folder}"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=240)
+    assert "2 process(es), 10 steps" in done.stdout, done.stderr
+    resumed = train(steps=15, checkpoint=folder).curve()
+    assert resumed == pytest.approx(train(steps=15).curve(), abs=1e-4)

@@ -224,6 +224,18 @@ def test_axes_of_different_units_have_a_scale_each_and_a_map_of_one_unit_keeps_d
     assert not explore(PLAIN).maps["pca"]["free"]
 
 
+@pytest.mark.parametrize("factor", [2.0**-1000, 2.0**-70, 2.0**80, 2.0**1000])
+def test_coordinates_of_any_size_are_the_same_map(factor):
+    xy, found = np.random.default_rng(1).normal(size=(40, 2)), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for places in (xy, xy * factor):
+            w = explore(PLAIN, coordinates=places)
+            w.selected = [3]
+            found.append((w.maps["given"]["frames"], w.note, w.warning, w._picture(False).tobytes()))
+    assert found[0] == found[1]
+
+
 # ---- a few far items
 
 

@@ -259,6 +259,18 @@ def test_beyond_50_000_items_jupyter_scatter_takes_over(labels, capsys):
         assert len(set(map(tuple, found.color()["map"]))) >= 3
 
 
+def test_beyond_50_000_items_values_and_given_places_are_shown_too():
+    jscatter = pytest.importorskip("jscatter")
+    values = np.linspace(0, 1, 50_001)
+    values[7] = np.nan
+    found = large(values=values, coordinates=LARGE[:, :, :2], labels=["a"] * 50_001)
+    assert isinstance(found, jscatter.Scatter)
+    np.testing.assert_array_equal(found._data[["x", "y"]].to_numpy(), LARGE[1, :, :2])
+    tones = found._data["tone"].to_numpy()
+    assert (tones[7], tones[0], tones[-1], found.color()["by"]) == (0, 1, 64, "tone")
+    assert len(found.color()["map"]) == 65
+
+
 def test_up_to_50_000_items_the_explorer_draws_itself(monkeypatch):
     monkeypatch.setitem(sys.modules, "jscatter", None)
     assert many.MOST == 50_000

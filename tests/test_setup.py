@@ -241,6 +241,15 @@ def test_less_room_is_asked_for_where_torch_is_in_or_is_the_cpu_build(clone, mon
     ("complaint", "says"),
     [
         ("WARNING: Retrying after connection broken\nERROR: No matching distribution found for x", "could not reach"),
+        (
+            "WARNING: Retrying (Retry(total=4)) after connection broken by 'SSLError(SSLCertVerificationError(1, '"
+            "[SSL: CERTIFICATE_VERIFY_FAILED] certificate ...'))'\nERROR: No matching distribution found for x\n",
+            "pip does not trust the package index's certificate. Where a company's proxy reads along, set PIP_CERT",
+        ),
+        (
+            "ERROR: Could not find a suitable TLS CA certificate bundle, invalid path: x\n",
+            "set PIP_CERT to the file",
+        ),
         ("ERROR: No matching distribution found for torch>=2.4\n", "There is no torch>=2.4 for Python"),
         ("error: gcc is not there\n", "error: gcc is not there\nThe install did not finish; the lines above say why"),
     ],

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -45,6 +46,17 @@ def test_unit_rows_in_the_order_of_the_texts():
     torch.testing.assert_close(features.norm(dim=1), torch.ones(len(TEXTS)))
     torch.testing.assert_close(T.minilm_features(TEXTS[::-1]), features.flip(0), atol=1e-5, rtol=0)
     (features * torch.ones(T.DIMENSIONS, requires_grad=True)).sum().backward()  # usable in training
+
+
+def test_texts_may_come_in_any_container():
+    expected = T.minilm_features(["two", "one"])
+    for texts in (
+        ("two", "one"),
+        np.array(["two", "one"]),
+        pandas.Series(["two", "one"], index=[3, 1]),
+        iter(["two", "one"]),
+    ):
+        assert torch.equal(T.minilm_features(texts), expected)
 
 
 def test_against_mean_pooling_by_hand(monkeypatch):

@@ -22,8 +22,8 @@ def workflow(request):
     return yaml.safe_load(request.param.read_text("utf-8"))
 
 
-def test_there_are_four():
-    assert [path.stem for path in FILES] == ["newest", "site", "tag", "test"]
+def test_there_are_five():
+    assert [path.stem for path in FILES] == ["newest", "platforms", "site", "tag", "test"]
 
 
 def test_every_command_can_be_run(workflow):
@@ -33,6 +33,16 @@ def test_every_command_can_be_run(workflow):
             assert (ROOT / path).exists()
         for name in re.findall(r"CONSTRAINTS=(\S+)", command):
             assert (ROOT / name).exists()
+        for path in re.findall(r"\b(?:tests|tools|notebooks|xlib)\b[\w/.]*", command):
+            assert (ROOT / path).exists()
+
+
+def test_actions_are_pinned_in_one_way(workflow):
+    used = [step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]
+    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", name) for name in used)
+    everywhere = "\n".join(path.read_text("utf-8") for path in FILES)
+    for name in used:  # one version of each
+        assert set(re.findall(re.escape(name.partition("@")[0]) + r"@\S+", everywhere)) == {name}
 
 
 def test_a_workflow_may_do_what_it_needs_and_no_more(workflow):
@@ -42,7 +52,7 @@ def test_a_workflow_may_do_what_it_needs_and_no_more(workflow):
     if any("git push" in command for command in commands(workflow)):
         wanted = {"contents": "write"}
     assert workflow["permissions"] == wanted
-    assert all("timeout-minutes" in job for job in workflow["jobs"].values() if "container" in job)
+    assert all("timeout-minutes" in job for job in workflow["jobs"].values() if len(job["steps"]) > 3)
 
 
 def test_each_does_what_its_name_says():
@@ -54,6 +64,41 @@ def test_each_does_what_its_name_says():
     assert by_name["newest"]["jobs"]["test"]["env"]["REQUIRE_BROWSER"] == "1"
     pages = next(s for s in by_name["site"]["jobs"]["build"]["steps"] if "upload-pages" in s.get("uses", ""))
     assert f"{pages['with']['path']}/" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
+
+
+def test_macos_and_windows_do_what_the_readme_and_make_check_do():
+    text = (ROOT / ".github" / "workflows" / "platforms.yml").read_text("utf-8")
+    workflow = yaml.safe_load(text)
+    assert workflow["concurrency"]["cancel-in-progress"] is True
+    jobs = workflow["jobs"]
+    assert {name: job["runs-on"] for name, job in jobs.items()} == {
+        "macos": "macos-latest",
+        "windows": "windows-latest",
+    }
+    done = {name: [step["run"].strip() for step in job["steps"] if "run" in step] for name, job in jobs.items()}
+    assert done["macos"][0] == "make check"
+    for name in done:  # lessons 00 and 03, on the CPU; `runtime.pick_device` knows the variable
+        assert re.findall(r"notebooks/(\d\d)", done[name][-1]) == ["00", "03"]
+        assert "--nbmake" in done[name][-1]
+    assert workflow["env"] == {"XLIB_DEVICE": "cpu"}
+
+    readme = (ROOT / "README.md").read_text("utf-8").split("Without make (Windows")[1].split("</details>")[0]
+    lines = [
+        line.split("  (")[0].strip() for block in readme.split("```")[1::2] for line in block.strip().splitlines()
+    ]
+    windows = [line for command in done["windows"] for line in command.splitlines()]
+    for line in lines:
+        if "pytest" not in line and line != "python tools/lab.py":  # which opens a browser, and stays
+            assert line in windows, f"the README has another line than the workflow: {line}"
+
+    check = (ROOT / "Makefile").read_text("utf-8").split("\ncheck:\n")[1].split("\n\n")[0]
+    for command in ("ruff check .", "ruff format --check --quiet .", "lint-imports --no-logo"):
+        assert command in check
+        assert any(line.endswith(command) for line in windows)
+    tests = next(line for line in windows if "-m pytest tests" in line)
+    for part in ("pytest tests xlib --doctest-modules", '-m "not browser and not long"', "--dist=loadgroup -q"):
+        assert part in check
+        assert part in tests
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs bash")

@@ -423,9 +423,11 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"no such lesson: {', '.join(sorted(unknown))}; there are {', '.join(there)}")
     lab.prepare(ROOT / ".jupyter", os.environ)
     names = [name for name in there if name in chosen.lessons or not chosen.lessons]
-    build([ROOT / "notebooks" / f"{name}.ipynb" for name in names], chosen.out)
-    print(f"wrote {chosen.out / 'index.html'}")
+    out = chosen.out.expanduser()
+    build([ROOT / "notebooks" / f"{name}.ipynb" for name in names], out)
+    print(f"wrote {out / 'index.html'}")
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a Windows console may not know every letter of a folder's name
     main(sys.argv[1:])

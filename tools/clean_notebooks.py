@@ -90,7 +90,7 @@ def problems(path: Path) -> list[str]:
 
 
 def main(names: list[str]) -> int:
-    paths = [Path(name) for name in names] or repository_notebooks()
+    paths = [Path(name).expanduser() for name in names] or repository_notebooks()
     for path in paths:
         if clean(path):
             print(f"cleaned {path}")
@@ -100,4 +100,5 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a Windows console may not know every letter of a folder's name
     sys.exit(main(sys.argv[1:]))

@@ -8,6 +8,7 @@ What is finished is kept, and the same command goes on where it was stopped.
 """
 
 import argparse
+import sys
 from collections.abc import Iterable
 
 import torch
@@ -48,4 +49,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a Windows console may know no arrows
     main()

@@ -17,7 +17,7 @@ consider() { # candidate script arguments...
 if [ -n "$PYTHON" ]; then
     consider "$PYTHON" "$@"
 else
-    for name in python3 python3.13 python3.12 python3.11 python3.10 .venv/bin/python; do
+    for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 .venv/bin/python; do
         consider "$name" "$@"
     done
 fi

@@ -173,6 +173,11 @@ def refusal_for(complaints, venv):
     """What a complaint of pip or venv means to somebody who only wants to open the course."""
     if "No space left" in complaints or free_gigabytes(venv) < 0.2:
         return disk_full(venv)
+    if "CERTIFICATE_VERIFY_FAILED" in complaints or "CA certificate bundle" in complaints:
+        return Refusal(
+            "pip does not trust the package index's certificate. Where a company's proxy reads along, set PIP_CERT "
+            "to the file of its certificate; then the same command goes on where it stopped."
+        )
     if "Connection" in complaints or "Retrying" in complaints:
         return Refusal(
             "pip could not reach the package index. With a network, the same command goes on where it stopped."

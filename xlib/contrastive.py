@@ -65,8 +65,8 @@ def info_nce(
         losses.append(-logits.log_softmax(dim=1).diagonal())  # (N,)
     if direction != "a_to_b":
         losses.append(-logits.log_softmax(dim=0).diagonal())  # (N,)
-    loss = _sizes.held(sum(losses) / len(losses), za=za, zb=zb, logit_scale=logit_scale)
-    return loss.mean() if reduction == "mean" else loss
+    loss = sum(losses) / len(losses)
+    return _sizes.held(loss.mean() if reduction == "mean" else loss, za=za, zb=zb, logit_scale=logit_scale)
 
 
 def siglip(
@@ -179,5 +179,5 @@ def _logits(za: torch.Tensor, zb: torch.Tensor, logit_scale: float | torch.Tenso
 
 
 def _scalar(value: float | torch.Tensor) -> float | torch.Tensor:
-    """A one-element tensor as a 0-dimensional one, which never changes its partner's shape or dtype."""
-    return value.reshape(()) if isinstance(value, torch.Tensor) else value
+    """A one-element tensor as a 0-dimensional one, which never changes its partner's shape or dtype; else a float."""
+    return value.reshape(()) if isinstance(value, torch.Tensor) else float(value)

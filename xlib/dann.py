@@ -228,7 +228,7 @@ def class_confusion(logits: Tensor, *, temperature: float = 2.5) -> Tensor:
         (0.75, 0.00)
     """
     _validate.embeddings("logits", logits)
-    _validate.positive("temperature", temperature)
+    temperature = _validate.positive("temperature", temperature)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # first: in 16 bits a quotient may overflow
     log_p = (logits / temperature).log_softmax(dim=1)
     p = log_p.exp()
@@ -348,7 +348,7 @@ def soft_neighbourhood_density(logits: Tensor, *, temperature: float = 0.05) -> 
     _validate.embeddings("logits", logits)
     if len(logits) < 2:
         raise ValueError(f"logits must have at least 2 rows, got {len(logits)}")
-    _validate.positive("temperature", temperature)
+    temperature = _validate.positive("temperature", temperature)
     p = F.normalize(_log_softmax(logits).exp(), dim=1)
     n = len(p)
     # off the diagonal: leave the first entry out, and then each (n + 1)-th one (a mask would make a GPU wait)

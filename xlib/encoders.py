@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from xlib import _validate
+
 
 class Vocabulary:
     """Words of any language to integers; 0 pads, 1 stands for any word that is not in the vocabulary.
@@ -184,6 +186,9 @@ def _unit(x: Tensor) -> Tensor:
 
     In 16 bits the length of a long row is infinite, and that of a row of zeros cannot be kept from being 0."""
     x = _wide(x)
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    if _validate.reads_values(x) and ((length > 1e-10) & (length < 1e15)).all():
+        return x / length
     largest = x.detach().abs().amax(dim=-1, keepdim=True)
     extreme = ((largest > 1e15) | (largest < 1e-10)) & (largest > 0)  # its square would overflow, or vanish
     return F.normalize(x / largest.where(extreme, torch.ones_like(largest)), dim=-1)

@@ -29,6 +29,7 @@ Number = float | Tensor
 
 LADDER = tuple(2 ** (step / 2) for step in (-2, -1, 0, 1, 2))  # times the median: what bandwidths=None means
 MEDIAN_ROWS = 2048  # up to here the median is over all pairs
+FAR = 300  # σ from row to row, beyond which rounding of the squared distances would show
 TILE = 512  # rows and columns of the kernel matrix that are in memory at a time
 SPLITS = 2**24  # entries of the table of permutations that are in memory at a time
 
@@ -237,7 +238,7 @@ def permutation_test(
         values.append(block[1:])
     statistic, null = block[0], torch.cat(values)
     # Few rows have few splits, and rows that coincide fewer: equal ones must not differ by rounding.
-    ties = 16 * torch.finfo(x.dtype).eps * size[0]
+    ties = max(16 * torch.finfo(x.dtype).eps, 1e-10) * size[0]
     return PermutationTest(statistic, (1 + (null >= statistic - ties).sum().item()) / (1 + permutations), null)
 
 
@@ -379,7 +380,7 @@ def _scaled(samples: list[Tensor], unit: Number, sigmas: list[Number]) -> tuple[
             f"bandwidths must not be so small that distances / σ overflow in {z.dtype}, got "
             f"{unit * sigmas[-1] * size:.3g} for distances up to {largest * unit * sigmas[-1] * size:.3g}"
         )
-    far = bool(torch.finfo(z.dtype).eps * largest.square() > 1e-2)
+    far = bool(largest > FAR)
     if far:
         rows = torch.cat(samples).double() / size
         z = (rows - rows.detach().median(dim=0).values) * factor

@@ -123,7 +123,7 @@ def bootstrap(
         raise ValueError(f"hits must have a column for each of the {len(k)} ranks in k, got {tuple(hits.shape)}")
     _check_interval(resamples, level)
     size = _sizes.power_of_two(hits, wait=True)  # differences of anything may be given
-    hits = hits / size
+    hits = hits.to(torch.promote_types(hits.dtype, torch.float32)) / size
     generator = generator or torch.Generator().manual_seed(0)
     drawn_from, members = _units(units, len(hits))
     draws = []

@@ -67,7 +67,7 @@ def siglip_tiled(za: Tensor, zb: Tensor, *, logit_scale: Scalar, logit_bias: Sca
     """
     _validate.number("logit_bias", logit_bias)
     a, b = _scaled(za, zb, logit_scale, tile)
-    bias = logit_bias.reshape(()).to(a) if isinstance(logit_bias, Tensor) else a.new_full((), logit_bias)
+    bias = logit_bias.reshape(()).to(a) if isinstance(logit_bias, Tensor) else a.new_full((), float(logit_bias))
     wanted = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad or bias.requires_grad)
     with torch.autocast(za.device.type, enabled=False):
         loss = _SigLIP.apply(a, b, bias, tile, wanted)
@@ -256,7 +256,7 @@ def _scaled(za: Tensor, zb: Tensor, logit_scale: Scalar, tile: int) -> tuple[Ten
     _validate.positive("logit_scale", logit_scale)
     _validate.whole("tile", tile, least=1)
     wide = torch.promote_types(za.dtype, torch.float32)
-    scale = logit_scale.reshape(()) if isinstance(logit_scale, Tensor) else logit_scale
+    scale = logit_scale.reshape(()) if isinstance(logit_scale, Tensor) else float(logit_scale)
     return za.to(wide) * scale, zb.to(wide)
 
 
@@ -418,7 +418,7 @@ def _in_a_group() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def _sizes(rows: int, device: torch.device) -> list[int]:
+def _rows_of_each(rows: int, device: torch.device) -> list[int]:
     """How many rows each process holds."""
     if not _in_a_group():
         return [rows]
@@ -429,13 +429,13 @@ def _sizes(rows: int, device: torch.device) -> list[int]:
 
 def _first_row(rows: int, device: torch.device) -> int:
     """Where this process's rows begin among all."""
-    return sum(_sizes(rows, device)[: dist.get_rank() if _in_a_group() else 0])
+    return sum(_rows_of_each(rows, device)[: dist.get_rank() if _in_a_group() else 0])
 
 
 class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx, z):
-        sizes = _sizes(len(z), z.device)
+        sizes = _rows_of_each(len(z), z.device)
         ctx.rows, ctx.first = len(z), sum(sizes[: dist.get_rank()])
         padded = F.pad(z, (0, 0, 0, max(sizes) - len(z)))  # all_gather wants equal shapes
         gathered = [torch.empty_like(padded) for _ in sizes]

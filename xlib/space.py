@@ -51,7 +51,7 @@ def alignment(za: torch.Tensor, zb: torch.Tensor, *, alpha: float = 2) -> torch.
     """
     _validate.embeddings("za", za)
     _validate.embeddings("zb", zb, like=za, like_name="za")
-    _validate.positive("alpha", alpha)
+    alpha = _validate.positive("alpha", alpha)
     distances = _sizes.lengths(_wide(za) - _wide(zb))  # (N,)
     return _sizes.held(distances.pow(alpha).mean(), parts=distances, za=za, zb=zb)
 
@@ -115,7 +115,10 @@ def modality_gap(za: torch.Tensor, zb: torch.Tensor) -> ModalityGap:
     _validate.embeddings("za", za)
     _validate.embeddings("zb", zb, like=za, like_name="za", same="width")
     size = _sizes.power_of_two(za, zb)  # or else sums of 1e38 overflow
-    vector = (_wide(za) / size).mean(dim=0) - (_wide(zb) / size).mean(dim=0)  # (d,)
+    za_, zb_ = _wide(za) / size, _wide(zb) / size
+    vector = za_.mean(dim=0) - zb_.mean(dim=0)  # (d,)
+    if _validate.reads_values(vector) and vector.abs().max() < 1e-3 * zb_.mean(dim=0).abs().max():  # but for rounding
+        vector = (za_ - zb_.mean(dim=0)).mean(dim=0) - (zb_ - zb_.mean(dim=0)).mean(dim=0)
     length = _sizes.lengths(vector[None])[0] * size
     return ModalityGap(vector * size, _sizes.held(length, za=za, zb=zb))
 

@@ -1,4 +1,4 @@
-"""What the exported explorer shows of many classes and domains, of values, of far items and of captions in any script."""
+"""What the exported explorer shows of many classes and domains, values, far items, and captions in any script."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_twelve_classes_have_twelve_colours_and_a_far_item_is_in_view(browser, t
 
 def test_values_have_a_scale_in_the_legend_and_a_column_in_the_table(browser, tmp_path):
     values = [*np.linspace(-2, 12.3, 93), None, None, 1e9]
-    found, explorer = opened(browser, tmp_path, Z, values=values, coordinates=Z[:, :2] * 100, labels=["a"] * N)
+    found, _ = opened(browser, tmp_path, Z, values=values, coordinates=Z[:, :2] * 100, labels=["a"] * N)
     assert found.root.locator(".values .ends span").all_inner_texts() == ["−2", "5.15", "≥ 12.3"]
     assert "no value (2)" in found.root.locator(".legend button").all_inner_texts()
     for colour in (looks.SCALE[0], looks.SCALE[-1], looks.MISSING[False]):
@@ -64,7 +64,7 @@ def test_values_have_a_scale_in_the_legend_and_a_column_in_the_table(browser, tm
     assert found.root.locator("[data-ui=projection] option:not([disabled])").all_inner_texts() == ["As given", "PCA"]
     assert found.root.locator(".axis.x").inner_text() == "x"
     found.root.get_by_role("button", name="Table").click()
-    header = found.root.get_by_role("button", name="value", exact=True)
+    header = found.root.locator("thead button", has_text="value")
     header.click()
     header.click()
     cells = found.root.locator("tbody tr").first.locator("th, td").all_inner_texts()

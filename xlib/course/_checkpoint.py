@@ -170,6 +170,8 @@ class Checkpoint:
             if self.scheduler is not None:
                 self.scheduler.load_state_dict(schedule)
             raise self._refused(f"does not fit: {error}") from error
+        if found["given"]:
+            self._remember(found, restored)
         self.random = found["random"]
         self.ours = {path.name for path in self.folder.glob("step-*.safetensors")}
         if reached > steps:
@@ -246,13 +248,16 @@ class Checkpoint:
             return found["schedule"] is None
         stepped = _position(now["schedule"]) > 0
         if not given:
-            return stepped
+            return stepped and found["schedule"] is not None
         same = given.get("scheduler") == now["scheduler"] and not _set_anew(
             now["schedule"], given["schedule"], found["schedule"], fresh=not stepped
         )
         if stepped and not same:
             raise self._refused("was written with another scheduler, and this one has been stepped already")
-        return same and (stepped or (given["steps"] == now["steps"] and not any(self._anew(found))))
+        if stepped:
+            return True
+        told = "lr_lambdas" not in str(now["schedule"])  # or else it is a function's, which nobody can compare
+        return same and told and given["steps"] == now["steps"] and not any(self._anew(found))
 
     def _anew(self, found: dict) -> list[set[str]]:
         """The options that the caller has changed, group by group."""
@@ -281,6 +286,14 @@ class Checkpoint:
         here = list(self.model.state_dict())
         there = _by_bare_name(found["model"])
         self.model.load_state_dict({name: there[bare] for name, bare in zip(here, _bare(here), strict=True)})
+
+    def _remember(self, found: dict, restored: bool) -> None:
+        """What the caller has left alone was given at the very start: objects that were in use before are as that run
+        left them."""
+        for now, given, anew in zip(self.given["groups"], found["given"]["groups"], self._anew(found), strict=True):
+            now |= {name: value for name, value in given.items() if restored and name not in anew}
+        if restored:
+            self.given["schedule"] = found["given"]["schedule"]
 
     def _changes(self, then: list[dict]) -> list[str]:
         """Each option that is not what it was, in words."""

@@ -13,6 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
+from xlib import _sizes
 from xlib.course import _table, runtime
 from xlib.course._table import Gain, Interval
 
@@ -122,8 +123,11 @@ def interval(values: Sequence[float], *, level: float = 0.95, within: tuple[floa
     least, most = within or (-math.inf, math.inf)
     if x.min() < least or x.max() > most:
         raise ValueError(f"values must lie within {within}, got {x.tolist()}")
-    half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std() / math.sqrt(len(x)))
-    mean = float(x.mean())
+    size = _sizes.power_of_two(x, wait=True)  # or else squares of 1e200 overflow
+    half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * (x / size).std() / math.sqrt(len(x))) * size
+    mean = float((x / size).mean()) * size
+    if not math.isfinite(abs(mean) + half):
+        raise ValueError(f"values must not be so large that float64 cannot hold their interval, got {x.tolist()}")
     return Interval(mean, max(mean - half, least), min(mean + half, most))
 
 

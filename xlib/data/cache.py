@@ -1,7 +1,9 @@
 """Keeps what is costly to make: safetensors files that are written whole or not at all, and checked when read."""
 
+import contextlib
 import json
 import os
+import tempfile
 import warnings
 import zlib
 from collections.abc import Callable
@@ -18,7 +20,8 @@ from xlib._files import written_whole
 
 def folder() -> Path:
     """Where xlib keeps its cache: `$XLIB_CACHE`, else `.cache/xlib` in the clone when xlib runs from one, else the
-    user's own cache folder. It need not exist yet.
+    user's own cache folder, or `xlib` in the system's folder for temporary files where no home folder is known. It
+    need not exist yet. Raises ValueError where XLIB_CACHE begins with the home folder of nobody, as "~nobody/cache".
 
     Example:
         >>> from unittest import mock
@@ -26,11 +29,18 @@ def folder() -> Path:
         'elsewhere'
     """
     if chosen := os.environ.get("XLIB_CACHE"):
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise ValueError(f"XLIB_CACHE is {chosen!r}, and no such home folder is known: give all of it") from None
     root = Path(__file__).resolve().parents[2]
     if (root / "pyproject.toml").is_file():
         return root / ".cache" / "xlib"
-    return Path(platformdirs.user_cache_dir("xlib", appauthor=False))
+    with contextlib.suppress(RuntimeError):  # no home folder is known, as to a user without a name in a container
+        own = Path(platformdirs.user_cache_dir("xlib", appauthor=False))
+        if own.is_absolute():  # older versions leave the "~" as it is
+            return own
+    return Path(tempfile.gettempdir(), "xlib")
 
 
 def cached(name: str, key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -23,16 +23,17 @@ _LONGEST = 256  # word pieces; the rest of a longer text is cut off, as the mode
 _BATCH = 32
 
 
-def minilm_features(texts: Sequence[str]) -> Tensor:
+def minilm_features(texts: Iterable[str]) -> Tensor:
     """Features of each text from all-MiniLM-L6-v2, a small BERT trained on English sentence pairs.
 
     The last layer's vectors, averaged over a text's word pieces (padding left out) and divided by their length:
     Reimers and Gurevych, "Sentence-BERT", EMNLP 2019 (arXiv:1908.10084), section 3, mean pooling.
 
     Args:
-        texts: N strings. What lies beyond a text's first 256 word pieces is cut off.
+        texts: N strings in a list, an array, a pandas.Series or the like. What lies beyond a text's first 256 word
+            pieces is cut off.
     Returns (N, 384) float32 of unit length, on the CPU. Results are kept in xlib's cache, by the texts' digest.
-    Raises TypeError or ValueError when `texts` is not a non-empty sequence of strings, ValueError when the weights
+    Raises TypeError or ValueError when `texts` is not a non-empty list of strings, ValueError when the weights
     are not the published ones (their SHA-256 is checked before they are loaded), and OSError when neither the package
     nor the hub has them.
 
@@ -41,8 +42,9 @@ def minilm_features(texts: Sequence[str]) -> Tensor:
         >>> cat @ kitten, cat @ car
         (tensor(0.8), tensor(0.4))
     """
-    if isinstance(texts, str) or not isinstance(texts, Sequence):
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise TypeError(f"texts must be a list of strings, got {type(texts).__name__}")
+    texts = list(texts)
     if len(texts) == 0:
         raise ValueError("texts must hold at least one string, got none")
     for index, text in enumerate(texts):

@@ -70,5 +70,7 @@ def _check(n: int, *, least: int, noise: float, generator: torch.Generator) -> N
         raise ValueError(f"n must be a whole number of at least {least}, got {n!r}")
     if not (math.isfinite(noise) and noise >= 0):
         raise ValueError(f"noise must be finite and at least 0, got {noise}")
+    if noise > 1e30:  # coordinates are float32
+        raise ValueError(f"noise must be at most 1e30, got {noise}")
     if not isinstance(generator, torch.Generator):
         raise TypeError(f"generator must be a torch.Generator, got {type(generator).__name__}")

@@ -63,5 +63,5 @@ def explore(
     _validate.choice("projection", projection, ("pca", "umap"))
     given["embeddings"] = z = inputs.snapshots(embeddings)
     if z.shape[1] > many.MOST:
-        return many.scatter(z, captions, labels, projection)
+        return many.scatter(z, captions, labels, values, coordinates, projection)
     return Explorer(ExplorerModel(**given))

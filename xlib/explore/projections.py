@@ -81,6 +81,9 @@ def given(z, coordinates):
     """A map that somebody else has made: coordinates (T, N, 2) as they are. A new point lands at the mean place of
     its three nearest items, by cosine. Where one axis is more than four times as long as the other, each has a scale
     of its own."""
+    largest = np.abs(coordinates).max()
+    if largest and not 1e-100 < largest < 1e100:  # or their squares would be too large, or too small
+        coordinates = coordinates / largest
     layout = Layout(coordinates, ["x", "y"], _beside(z[-1], coordinates[-1]))
     extent = np.ptp(layout.box, 0)
     return replace(layout, free=bool(extent.max() > 4 * extent.min()))
@@ -224,8 +227,8 @@ def _without_far(z):
 
 
 def _plain(x):
-    """(…,) whether the vectors x (…, d) can be divided by their lengths as they are, also by scikit-learn, which takes
-    what is shorter than 1e-6 for zero."""
+    """(…,) whether the vectors x (…, d) can be divided by their lengths as they are; also by scikit-learn, which
+    takes what is shorter than 1e-6 for zero."""
     with np.errstate(over="ignore", under="ignore"):
         norm = np.linalg.norm(x, axis=-1)
     return (norm > 1e-5) & (norm < 1e15)

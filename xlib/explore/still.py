@@ -123,7 +123,7 @@ def _held(widget):
 def _forget(widget):
     """Take it out of IPython's history of outputs (Out[3], _3, _), which would hold it until the kernel ends."""
     shell = get_ipython()
-    for names in (shell.user_ns, shell.user_ns["_oh"], vars(shell.displayhook)):
+    for names in (shell.user_ns, shell.user_ns_hidden, shell.user_ns["_oh"], vars(shell.displayhook)):
         for name in [name for name, value in names.items() if value is widget and not str(name).strip("_0123456789")]:
             names[name] = None
 

@@ -345,8 +345,7 @@ def fit_frozen(
 
     def loss(step: int) -> Tensor:
         rows, said = (chosen.to(device) for chosen in _draw(data, batch, generator))
-        za = F.normalize(maps["image"](images[rows]), dim=1)
-        zb = F.normalize(maps["text"](texts[said]), dim=1)
+        za, zb = _unit(maps["image"](images[rows])), _unit(maps["text"](texts[said]))
         return info_nce(za, zb, logit_scale=maps["scale"]())
 
     with _evaluating(model):
