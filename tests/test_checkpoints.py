@@ -725,6 +725,9 @@ def test_what_cannot_be_kept_is_named_before_the_first_step(tmp_path):
     parts.generator = np.random.default_rng()
     with pytest.raises(TypeError, match=r"generator must be a torch.Generator, got Generator"):
         parts.fit(3, tmp_path)
+    for wrong in (3, True, [tmp_path]):
+        with pytest.raises(TypeError, match="checkpoint must be a path, got"):
+            Parts().fit(3, wrong)
     assert not list(tmp_path.iterdir())
 
 

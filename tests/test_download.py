@@ -178,6 +178,14 @@ def test_a_folder_that_cannot_be_written_is_named(server, tmp_path):
         fetch([f"{server.url}/data.bin"], tmp_path / "file" / "data.bin", digest=MD5)
 
 
+def test_a_path_in_the_home_folder_and_a_folder_in_its_place(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: str(path).replace("~", str(tmp_path), 1))
+    assert fetch([f"{server.url}/data.bin"], "~/deep/data.bin", digest=MD5) == tmp_path / "deep" / "data.bin"
+    with pytest.raises(Unavailable, match=r"deep is a folder: a file is to be written there"):
+        fetch([f"{server.url}/data.bin"], tmp_path / "deep", digest=MD5)
+    assert len(server.asked) == 1
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_a_full_disk_is_said(server, path):
     path.parent.mkdir()

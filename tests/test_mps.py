@@ -60,7 +60,9 @@ REFUSED = {
         "'_cdist_backward' is not currently",
     ),
     "border padding": (
-        lambda x: F.grid_sample(x[None, None], torch.zeros(1, 2, 2, 2).to(MPS), padding_mode="border"),
+        lambda x: F.grid_sample(
+            x[None, None], torch.zeros(1, 2, 2, 2).to(MPS), padding_mode="border", align_corners=False
+        ),
         NotImplementedError,
         "Border padding",
     ),

@@ -728,6 +728,8 @@ LOSSES = [
     "contrastive.info_nce",
     "contrastive.siglip",
     "scale.info_nce_distributed",
+    "scale.info_nce_tiled",
+    "scale.siglip_tiled",
     "dann.domain_loss",
     "dann.class_confusion",
     "dann.entropy",

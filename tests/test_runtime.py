@@ -231,9 +231,7 @@ def test_the_variable_decides_the_device(machine, asked, picked):
         ((), "meta", "'cpu'"),
     ],
 )
-def test_a_device_that_is_not_there_is_refused_before_anything_is_seeded(
-    machine, devices, asked, there
-):
+def test_a_device_that_is_not_there_is_refused_before_anything_is_seeded(machine, devices, asked, there):
     machine(*devices, device=asked)
     state = torch.get_rng_state()
     for function in (runtime.pick_device, runtime.budget, runtime.start, runtime.self_check):

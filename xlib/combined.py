@@ -112,9 +112,9 @@ def mmd_loss(x: Tensor, y: Tensor) -> Tensor:
     Relations: `mmd2(x, y)` wherever that has a value.
 
     Example:
-        >>> x, y = torch.tensor([[0.0], [0.0], [0.0], [1.0]]), torch.zeros(2, 1)  # 10 of 15 pairs coincide
+        >>> x, y = torch.zeros(4, 1), torch.tensor([[0.0], [1.0], [1.0]])  # 11 of 21 pairs coincide, 10 are 1 apart
         >>> mmd_loss(x, y).item(), mmd2(x, y, bandwidths=[0.5, 0.5**0.5, 1, 2**0.5, 2]).item()
-        (0.000, 0.000)
+        (0.297, 0.297)
     """
     _validate.embeddings("x", x)
     _validate.embeddings("y", y, like=x, like_name="x", same="width")

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from xlib import _sizes, _validate
+from xlib.contrastive import info_nce, siglip
 
 Scalar = float | Tensor
 
@@ -48,6 +49,8 @@ def info_nce_tiled(za: Tensor, zb: Tensor, *, logit_scale: Scalar, tile: int = 1
         [0.1816, 0.1816, 0.1816]
     """
     a, b = _scaled(za, zb, logit_scale, tile)
+    if _validate.traced(a) or _validate.traced(b):  # torch.func cannot write into one memory again and again
+        return info_nce(za, zb, logit_scale=logit_scale)
     with torch.autocast(za.device.type, enabled=False):
         return _sizes.held(_InfoNCE.apply(a, b, tile), za=za, zb=zb, logit_scale=logit_scale)
 
@@ -67,6 +70,8 @@ def siglip_tiled(za: Tensor, zb: Tensor, *, logit_scale: Scalar, logit_bias: Sca
     """
     _validate.number("logit_bias", logit_bias)
     a, b = _scaled(za, zb, logit_scale, tile)
+    if any(_validate.traced(part) for part in (a, b, logit_bias) if isinstance(part, Tensor)):
+        return siglip(za, zb, logit_scale=logit_scale, logit_bias=logit_bias)
     bias = logit_bias.reshape(()).to(a) if isinstance(logit_bias, Tensor) else a.new_full((), float(logit_bias))
     wanted = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad or bias.requires_grad)
     with torch.autocast(za.device.type, enabled=False):

@@ -5,6 +5,7 @@ import copy
 import hashlib
 import inspect
 import json
+import os
 import random
 import re
 import tempfile
@@ -41,6 +42,8 @@ class Checkpoint:
     """
 
     def __init__(self, folder, model: nn.Module, optimizer, scheduler, generator, *, steps: int, title: str):
+        if not isinstance(folder, str | os.PathLike):
+            raise TypeError(f"checkpoint must be a path, got {folder!r}")
         if not isinstance(generator, torch.Generator):
             raise TypeError(f"generator must be a torch.Generator, got {type(generator).__name__}")
         self.folder, self.model, self.optimizer = Path(folder).expanduser(), model, optimizer
@@ -71,6 +74,9 @@ class Checkpoint:
         return self
 
     def __exit__(self, *_) -> None:
+        if self.lock.is_locked:
+            with contextlib.suppress(OSError):  # on Windows the library removes it
+                os.unlink(self.lock.lock_file)
         self.lock.release()
 
     def _names(self) -> list[list[str]]:
@@ -327,7 +333,8 @@ class Checkpoint:
         if "python" in states:
             version, words, rest = states["python"]
             random.setstate((version, tuple(words), rest))
-            np.random.set_state(states["numpy"])  # noqa: NPY002
+            if states["numpy"]["bit_generator"] == np.random.get_state(legacy=False)["bit_generator"]:  # noqa: NPY002
+                np.random.set_state(states["numpy"])  # noqa: NPY002
 
 
 def takes_loss(scheduler) -> bool:

@@ -140,7 +140,8 @@ def transport_cost(source: Tensor, target: Tensor) -> Tensor:
     """
     import ot
 
-    cost = torch.cdist(source, target).square() / source.shape[1]
+    where = "cpu" if source.device.type == "mps" else source.device  # where older versions of torch lack its gradient
+    cost = torch.cdist(source.to(where), target.to(where)).to(source.device).square() / source.shape[1]
     masses = [torch.full((len(part),), 1 / len(part), device=part.device) for part in (source, target)]
     with torch.no_grad():
         relative = cost / cost.mean().clamp(min=1e-30)  # all on one point: nothing to move

@@ -244,7 +244,7 @@ def measure_emoji(
             found["name to picture"].append(hits(texts[unseen], z[unseen], k=(10,)).mean().item())
             for name, rows in (("group seen", seen), ("group", unseen)):
                 right = (z[rows] @ classifier.T).argmax(dim=1) == groups[rows]
-                found[name].append(right.double().mean().item())
+                found[name].append(right.cpu().double().mean().item())  # MPS has no float64
         result |= {f"{domain} {name}": sum(values) / len(values) for name, values in found.items()}
     first, *others = ((domain, model["features"](styles[0])) for domain, styles in domains.items())
     for domain, features in others:  # other emoji on either side, so that the probe cannot compare the same ones

@@ -1,5 +1,6 @@
 """How items look: a shape for the domain, a colour for the class or the value, and what the legend says of both."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,11 +79,11 @@ def of_values(values):
     share = (some - low) / (high - low) if high > low else np.full(len(some), 0.5)
     of = np.zeros(len(values), int)
     of[known] = 1 + (share.clip(0, 1) * (len(SCALE) - 1)).round().astype(int)
-    ends = [low * unit, (low + high) / 2 * unit, high * unit]
-    texts = [figure(v, 17) for v in ends]
-    for digits in range(16, 3, -1):  # as few as tell them apart
-        shorter = [figure(v, digits) for v in ends]
-        texts = shorter if len(set(shorter)) == 3 or low == high else texts
+    ends = [float(v) for v in (low * unit, (low + high) / 2 * unit, high * unit)]
+    if high > low:  # four digits of what lies between them
+        decimals = 3 - math.floor(math.log10(high - low) + math.log10(unit))
+        ends = [round(v, decimals) for v in ends]
+    texts = [figure(v, 15 if high > low else 6) for v in ends]
     scale = {
         "low": "≤ " * bool((some < low).any()) + texts[0],
         "middle": texts[1],
@@ -102,7 +103,7 @@ def figure(value, digits=6):
     if np.isnan(value):
         return ""
     before = len(f"{abs(value):.0f}") if abs(value) < 1e15 else 0
-    text = f"{value:,.{max(digits, before)}g}"
+    text = f"{value + 0.0:,.{max(digits, before)}g}"  # no −0
     return (text.replace(",", "") if abs(value) < 10_000 else text).replace("-", "−")
 
 

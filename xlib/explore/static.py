@@ -4,6 +4,7 @@ import textwrap
 import unicodedata
 from functools import cache
 
+import matplotlib
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,6 +23,7 @@ DENSE = 10_000  # markers; more hide each other
 EDGE = 30  # pixels between the axes' edge and an item that lies beyond it
 # Paper, ink, and what is quieter than ink: of the light theme and of the dark one.
 INKS = {False: ("#ffffff", "#1a1a1a", "#595959"), True: ("#111111", "#e0e0e0", "#a3a3a3")}
+BOTH_WAYS = matplotlib.__version_info__ >= (3, 11)  # an older one writes Hebrew and Arabic the wrong way round
 CJK = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei",
        "WenQuanYi Micro Hei", "SimHei", "Arial Unicode MS")  # fmt: skip
 
@@ -169,10 +171,11 @@ def _characters():
 
 
 def _drawable(text):
-    """Whether it comes out right: matplotlib knows the characters, and none is of a script from right to left."""
+    """Whether it comes out right: there are the characters, and, if need be, a way to write from right to left."""
     if text.isascii():
         return text.isprintable()
-    return all(ord(c) in _characters() and unicodedata.bidirectional(c) not in ("R", "AL") for c in text)
+    backwards = any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
+    return (BOTH_WAYS or not backwards) and all(ord(character) in _characters() for character in text)
 
 
 def _readable(text):

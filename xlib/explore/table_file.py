@@ -2,6 +2,7 @@
 what, as far as its name and its entries say."""
 
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +44,9 @@ def read(path):
 
 
 def _npz(path):
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no archive of arrays")
     with np.load(path, allow_pickle=False) as file:  # what is pickled could run code
-        if not hasattr(file, "files"):
-            raise ValueError("it holds one array without a name")
         found = {}
         for name in file.files:
             try:
