@@ -60,9 +60,7 @@ REFUSED = {
         "'_cdist_backward' is not currently",
     ),
     "border padding": (
-        lambda x: F.grid_sample(
-            x[None, None], torch.zeros(1, 2, 2, 2).to(MPS), padding_mode="border", align_corners=False
-        ),
+        lambda x: F.grid_sample(x[None, None], x.new_zeros(1, 2, 2, 2), "bilinear", "border", False),
         NotImplementedError,
         "Border padding",
     ),
@@ -285,3 +283,24 @@ def test_an_experiment_runs(name):
 def test_to_device_does_not_pin_memory_for_it():
     with mps():
         assert runtime.to_device(torch.ones(2), MPS).device.type == "mps"
+
+
+LOOPS = {  # the cells of a lesson that lead to its own training loop
+    "03_clip": ("first-look-model", "data-picture", "train-parts", "train-loop"),
+    "04_mmd": ("train-source", "mmd-model", "mmd-loop"),
+    "05_dann": ("digits-measured", "dann-model", "dann-loop"),
+    "06_combined": ("start-run", "adapt-parts", "adapt-loop"),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lesson", LOOPS)
+def test_the_loop_that_a_lesson_shows_runs(smoke_cells, monkeypatch, lesson):
+    monkeypatch.setattr(runtime, "pick_device", lambda: MPS)
+    with mps():
+        found = smoke_cells(lesson, *LOOPS[lesson])
+    assert found["device"] == MPS
+    assert found["step"] in (2, 3)  # the third of three, counted from 0 or from 1
+    models = [part for part in found.values() if isinstance(part, nn.Module)]
+    assert models
+    assert {weight.device.type for model in models for weight in model.parameters()} == {"mps"}

@@ -24,12 +24,13 @@ from xlib.data import toy
 from xlib.online.pretrained import measure_retrieval
 
 few = settings(max_examples=25)
+pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop", "ignore:Converting a tensor")
 WIDE = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 SIZES = {  # factors that take usual numbers to where their squares, or they themselves, hardly fit
     torch.float32: [1e20, 1e25, 1e37, 1e-20, 1e-25, 1e-36],
-    torch.float64: [1e20, 1e25, 1e150, 1e300, 1e-20, 1e-25, 1e-150, 1e-300],
+    torch.float64: [1e25, 1e150, 1e300, 1e-25, 1e-150, 1e-300],
     torch.float16: [1e4, 2e-4],  # numbers here go up to 4, and half precision to 65,504 and down to 6e-5
-    torch.bfloat16: [1e4, 1e20, 1e37, 1e-4, 1e-25, 1e-36],
+    torch.bfloat16: [1e20, 1e37, 1e-25, 1e-36],
 }
 EVERY = [(dtype, size) for dtype, sizes in SIZES.items() for size in sizes]
 every_size = pytest.mark.parametrize(("dtype", "size"), EVERY, ids=lambda x: str(x).removeprefix("torch."))
@@ -206,8 +207,10 @@ def outcome(call, *tensors):
     try:
         return call(*tensors)
     except ValueError as error:
-        assert str(error).split()[0] in ARGUMENTS and " must" in str(error), error
-        return error
+        found = error
+    assert str(found).split()[0] in ARGUMENTS
+    assert " must" in str(found)
+    return found
 
 
 ARGUMENTS = {
@@ -239,7 +242,8 @@ def check_law(name, a, b, factor):
     usual = call(a, b)
     found = outcome(call, a * factor, b * factor)
     if isinstance(found, ValueError):
-        assert exponent and not holds(usual.dtype, usual, factor, exponent), found
+        assert exponent, found
+        assert not holds(usual.dtype, usual, factor, exponent), found
         return
     assert found.dtype == usual.dtype
     assert_close(times(found, factor, -exponent), usual.double(), **near(usual.dtype))
@@ -404,15 +408,14 @@ DOTS = ("info_nce", "siglip", "combined", "retrieval", "procrustes")  # of dot p
 ONE_DIRECTION = (*FAR, "one long row", "one huge coordinate")  # beside which no other turn counts
 
 
-@pytest.mark.parametrize("mix", MIXED)
-@pytest.mark.parametrize("name", CALLS)
+def beyond(name, mix):
+    """Whether nothing can be said: float64 draws other features; what is left over is rounding; not unique."""
+    rounding = (mix in FAR and any(word in name for word in DOTS)) or (mix == "two far clusters" and "coral" in name)
+    return "rff" in name or rounding or ("procrustes" in name and mix in ONE_DIRECTION)
+
+
+@pytest.mark.parametrize(("name", "mix"), [(n, mix) for n in CALLS for mix in MIXED if not beyond(n, mix)])
 def test_sizes_side_by_side_give_what_float64_gives(name, mix):
-    if "rff" in name:
-        pytest.skip("float64 draws other features")
-    if (mix in FAR and any(word in name for word in DOTS)) or (mix == "two far clusters" and "coral" in name):
-        pytest.skip("what is left over is rounding")
-    if mix in ONE_DIRECTION and "procrustes" in name:
-        pytest.skip("not unique but for rounding")
     call = CALLS[name][1]
     a, b = (MIXED[mix](z) for z in pair(torch.float32))
     found, expected = outcome(call, a, b), outcome(call, a.double(), b.double())
@@ -570,11 +573,9 @@ def test_rows_that_are_one_row_in_memory(name):
         assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", [n for n in LAWS if not any(s in n for s in ("measure", "bootstrap", "zero_shot"))])
 @pytest.mark.parametrize(("n", "d"), [(2, 1), (2, 4), (4, 4), (3, 9)])
 def test_few_rows_and_columns(name, n, d):
-    if "measure" in name or "bootstrap" in name or "zero_shot" in name:
-        pytest.skip("takes the rows of the others")
     a, b = pair(torch.float64, n, n, d)
     found = outcome(CALLS[name][1], a, b)
     assert isinstance(found, ValueError) or found.isfinite().all()

@@ -73,11 +73,13 @@ def held(value: Tensor, *, parts: Tensor | None = None, **given: Tensor | float)
     where `parts` are not, not 0. Not looked at where that takes waiting."""
     if not _validate.reads_values(value):
         return value
-    says = "large" if not torch.isfinite(value).all() else ""
+    finite = math.isfinite(value.detach().item()) if value.ndim == 0 else torch.isfinite(value).all()
+    says = "" if finite else "large"
     if not says and parts is not None and (value == 0).any() and (parts > 0).any():
         says = "small"
     if says:
-        sizes = [f"{torch.as_tensor(part).detach().abs().max().item():.3g}" for part in given.values()]
+        tensors = [part if isinstance(part, Tensor) else torch.tensor(float(part)) for part in given.values()]
+        sizes = [f"{tensor.detach().abs().max().item():.3g}" for tensor in tensors]
         raise ValueError(
             f"{' and '.join(given)} must not be so {says} that {value.dtype} cannot hold the result, got numbers up "
             f"to {' and '.join(sizes)}"

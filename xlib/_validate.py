@@ -20,7 +20,7 @@ def reads_values(x: object) -> bool:
 
 def traced(x: Tensor) -> bool:
     """Whether x stands for the many values of `torch.func.vmap`, or is watched by `grad` and its kin."""
-    return torch._C._functorch.is_functorch_wrapped_tensor(x)
+    return not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def embeddings(

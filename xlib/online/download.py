@@ -62,8 +62,9 @@ def opened(request: urllib.request.Request, *handlers: urllib.request.BaseHandle
     Raises: what urllib raises, see `reason`; Unavailable where such a variable leads to no certificates.
 
     Example:
-        >>> opened(urllib.request.Request("data:,hello")).read()
-        b'hello'
+        >>> with opened(urllib.request.Request("data:text/plain,hello")) as answer:
+        ...     answer.headers["Content-Type"], answer.read()
+        ('text/plain', b'hello')
     """
     secure = urllib.request.HTTPSHandler(context=_trusting())
     return urllib.request.build_opener(secure, *handlers).open(request, timeout=timeout())
@@ -118,6 +119,8 @@ def advice(reasons: str) -> str:
     Example:
         >>> advice("timed out")
         'Look at the connection and'
+        >>> advice("its certificate is not trusted (self-signed certificate)").split(", ")[1]
+        'set REQUESTS_CA_BUNDLE to the file of its certificate'
     """
     if _DISTRUST in reasons:
         return "Where a company's proxy reads along, set REQUESTS_CA_BUNDLE to the file of its certificate, and"
