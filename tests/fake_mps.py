@@ -92,7 +92,7 @@ class OnMps(torch.Tensor):
     def numpy(self, **_):
         raise TypeError("can't convert mps:0 device type tensor to numpy. Use Tensor.cpu() first.")
 
-    def __array__(self, *_, **__):
+    def __array__(self, dtype=None, copy=None):
         return self.numpy()
 
     def tolist(self):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from xlib import _sizes
 from xlib.data import emoji, numbers
 from xlib.encoders import (
     Centre,
@@ -17,7 +18,6 @@ from xlib.encoders import (
     TextEncoder,
     Vocabulary,
     _sampled,
-    _unit,
     _words,
     edges_and_colours,
     random_affine,
@@ -37,6 +37,7 @@ few = settings(deadline=None, max_examples=200)
         ("İstanbul ISTANBUL", ["istanbul", "istanbul"]),
         ("Tiếng Việt, Łódź, þorn", ["tiếng", "việt", "łódź", "þorn"]),
         ("don’t DON'T donʼt", ["don't"] * 3),
+        ("Hawaiʻi HAWAI‘I, o‘zbek oʻzbek", ["hawai'i", "hawai'i", "o'zbek", "o'zbek"]),
         ("‘two’ “dogs” «run»", ["two", "dogs", "run"]),
         ("Привет, МИР", ["привет", "мир"]),
         ("Σίσυφος ΣΊΣΥΦΟΣ", ["σίσυφοσ", "σίσυφοσ"]),
@@ -47,6 +48,7 @@ few = settings(deadline=None, max_examples=200)
         ("தமிழ் తెలుగు አማርኛ ქართული", ["தமிழ்", "తెలుగు", "አማርኛ", "ქართული"]),
         ("한국어 \u1112\u1161\u11ab", ["한국어", "한"]),
         ("四十二", ["四", "十", "二"]),
+        ("说‘你好’然后‘ok’", ["说", "你", "好", "然", "后", "ok"]),  # quotes, not apostrophes
         ("日本語カードを", ["日", "本", "語", "カ", "ー", "ド", "を"]),
         ("か\u3099ﾀﾞ", ["が", "ﾀ", "ﾞ"]),
         ("ที่นี่", ["ที่", "นี่"]),
@@ -135,7 +137,7 @@ def rows(*values, d=512):
 @pytest.mark.parametrize("dtype", HALVES)
 def test_unit_rows_of_16_bits_are_computed_in_32(dtype):
     given = rows(0.0, 1e-7, 1.0, 6e4).to(dtype)  # 6e4² and the norm of 512 such numbers exceed 65,504
-    found = _unit(given)
+    found = _sizes.unit(given)
     assert found.dtype == torch.float32
     assert_close(found, rows(0.0, *[512**-0.5] * 3), rtol=1e-6, atol=0)
 
@@ -144,16 +146,16 @@ def test_unit_rows_of_16_bits_are_computed_in_32(dtype):
 def test_unit_rows_of_any_size_with_their_gradient(dtype, large):
     sizes = [large, 1e25, 1e20, 1.0, 1e-12, 1e-20, 1e-25, 1 / large]
     given = (torch.tensor(sizes, dtype=dtype)[:, None] * torch.tensor([3.0, -4.0], dtype=dtype)).requires_grad_()
-    found = _unit(given / 4)
+    found = _sizes.unit(given / 4)
     assert_close(found, torch.tensor([[0.6, -0.8]], dtype=dtype).expand(8, 2))
     found[3, 0].backward()
     assert given.grad.isfinite().all()
-    assert _unit(torch.zeros(1, 3)).tolist() == [[0, 0, 0]]
+    assert _sizes.unit(torch.zeros(1, 3)).tolist() == [[0, 0, 0]]
 
 
 def test_unit_rows_of_usual_sizes_are_those_of_torch_to_the_last_bit():
     given = torch.randn(50, 33, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(_unit(given), F.normalize(given, dim=1))
+    assert torch.equal(_sizes.unit(given), F.normalize(given, dim=1))
 
 
 @pytest.mark.parametrize("dtype", HALVES)
@@ -167,8 +169,27 @@ def test_centring_in_16_bits(dtype):
     nowhere = centre(centre.mean.expand(2, -1))  # where the mean itself is: no direction
     assert nowhere.tolist() == torch.zeros(2, 512).tolist()
     assert Centre(torch.zeros(4))(torch.ones(1, 4, dtype=dtype)).dtype == torch.float32  # its mean has 32 bits
+    assert Centre(torch.zeros(4, dtype=torch.float64))(torch.ones(1, 4)).dtype == torch.float64
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert_close(Centre(features.mean(dim=0))(features), exact)
+
+
+def test_compilers_and_vmap_follow_what_is_normalised():
+    """Where numbers are looked at to see whether they are usual, there is nothing to compile."""
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    features = torch.cat([edges_and_colours(images), torch.zeros(1, 1088), torch.full((1, 1088), 1e30)])
+    centre = Centre(features[0])
+    for f, given in (
+        (_sizes.unit, features),
+        (centre, features),
+        (centre, features.half()),
+        (edges_and_colours, images),
+    ):
+        compiled = torch.compile(f, backend="eager", fullgraph=True)
+        assert torch.equal(compiled(given), f(given))
+        assert_close(torch.func.vmap(f)(given.unflatten(0, (1, -1)))[0], f(given))
+    jacobian = torch.func.jacrev(_sizes.unit)(torch.tensor([3e30, 4e30]))
+    assert_close(jacobian, torch.tensor([[0.64, -0.48], [-0.48, 0.36]]) / 5e30)
 
 
 @pytest.mark.parametrize("dtype", HALVES)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from xlib import clip, combined, contrastive, dann, mmd, retrieval, scale, space
 from xlib.course import report
@@ -762,3 +763,18 @@ def test_vmap_grad_and_their_nestings(name):
     assert_close(vmap(grad(total))(a, b), gradients, rtol=1e-6, atol=1e-9)
     assert_close(grad(lambda x: vmap(total)(x, b).sum())(a), gradients, rtol=1e-6, atol=1e-9)
     assert_close(torch.func.jacrev(total)(a[0], b[0]), gradients[0], rtol=1e-6, atol=1e-9)
+
+
+class _NoPdist(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert "pdist" not in str(func), f"Apple's GPU has no {func}"
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_distance_is_made_by_what_a_gpu_lacks():
+    a, b = pair(torch.float32)
+    a.requires_grad_()
+    with _NoPdist():
+        (mmd.mmd2(a, b) + space.uniformity(a) + mmd.mmd2_by_label(a, torch.arange(12) % 2)).backward()
+        mmd.permutation_test(a.detach(), b, permutations=9, generator=seeded())
+    assert a.grad.isfinite().all()

@@ -41,9 +41,21 @@ def off_mean(rows: Tensor) -> Tensor:
     return off - off.mean(dim=0)
 
 
+def wide(x: Tensor) -> Tensor:
+    """x in float32 if it has 16 bits, else as it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Rows (..., d) at length 1, in float32 at least; zeros stay zeros. In 16 bits the length of a long row would be
+    infinite, and `F.normalize` would divide a row of zeros by 0."""
+    rows = wide(rows)
+    return torch.nn.functional.normalize(rows / of_rows(rows), dim=-1)
+
+
 def of_rows(rows: Tensor) -> Tensor:
-    """(N, 1) each row's largest number, where its size is not usual, else 1."""
-    largest = rows.detach().abs().amax(dim=1, keepdim=True)
+    """(..., 1) each row's largest number, where its size is not usual, else 1."""
+    largest = rows.detach().abs().amax(dim=-1, keepdim=True)
     room = 2.0 ** ROOM[rows.dtype]
     return largest.masked_fill((largest == 0) | ((largest > 1 / room) & (largest < room)), 1.0)
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from xlib import _validate
+from xlib import _sizes, _validate
 from xlib.contrastive import LogitScale
-from xlib.encoders import _mean_of_words, _strings, _unit
+from xlib.encoders import _mean_of_words, _strings
 from xlib.progress import tqdm
 
 
@@ -54,8 +54,8 @@ def zero_shot_weights(
         names = classnames[start : start + many]
         texts = [template.replace("{}", name) for name in names for template in templates]
         parts = [_encoded(encode_text, texts[first : first + batch]) for first in range(0, len(texts), batch)]
-        unit = torch.cat([_unit(part) for part in parts]).view(len(names), len(templates), -1)  # (names, T, d)
-        rows.append(_unit(unit.mean(dim=1)))
+        unit = torch.cat([_sizes.unit(part) for part in parts]).view(len(names), len(templates), -1)  # (names, T, d)
+        rows.append(_sizes.unit(unit.mean(dim=1)))
     return torch.cat(rows).to(parts[0].dtype)  # (C, d)
 
 
@@ -133,8 +133,8 @@ class CLIPModel(nn.Module):
     def forward(self, images: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Unit vectors of images and of texts, (B, embed_dim) each and in float32 at least, whatever the model's
         dtype or autocast; and the logit scale: what `info_nce` takes."""
-        za = _unit(self.encode_image(images))  # (B, embed_dim)
-        zb = _unit(self.encode_text(input_ids, attention_mask))  # (B, embed_dim)
+        za = _sizes.unit(self.encode_image(images))  # (B, embed_dim)
+        zb = _sizes.unit(self.encode_text(input_ids, attention_mask))  # (B, embed_dim)
         return za, zb, self.logit_scale()
 
 

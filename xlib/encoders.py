@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xlib import _validate
+from xlib import _sizes, _validate
 
 
 class Vocabulary:
@@ -94,7 +94,7 @@ class _Kinds(dict):
         if char.isalnum() or char == "'":
             apart = not char.isdecimal() and any(first <= code <= last for first, last in _UNSPACED)
             return "c" if apart else "a"
-        return "'" if char in "·״׳" else " "  # between letters only: in Catalan and in Hebrew
+        return "'" if char in "’‘·״׳" else " "  # between letters only: apostrophes; in Catalan and in Hebrew
 
 
 _KINDS = _Kinds()
@@ -106,12 +106,14 @@ _WORD = re.compile(
 # Where a word may be hyphenated, which way it is written, and in which of its variants a character is drawn.
 _UNSEEN = re.compile("[\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0e\ufeff\U000e0100-\U000e01ef]")
 
+_APOSTROPHES = str.maketrans("’‘ʼʻ", "''''", "\ufe0f")  # and without the mark of an emoji
+
 
 def _words(text: str) -> list[str]:
     text = unicodedata.normalize("NFC", _UNSEEN.sub("", text)).casefold().replace("i\u0307", "i")  # as of "İ"
-    text = re.sub(r"(?<=\w)[’ʼ](?=\w)", "'", unicodedata.normalize("NFC", text))
+    text = unicodedata.normalize("NFC", text)
     words = _WORD.finditer(text.translate(_KINDS))
-    return [text[word.start() : word.end()].replace("\ufe0f", "") for word in words]
+    return [text[word.start() : word.end()].translate(_APOSTROPHES) for word in words]
 
 
 class ImageEncoder(nn.Module):
@@ -172,26 +174,8 @@ class TextEncoder(nn.Module):
 
 def _mean_of_words(states: Tensor, words: Tensor) -> Tensor:
     """The mean over L of states (B, L, d) where words (B, L) are; of none, zeros. Summed in float32 at least."""
-    words = words.unsqueeze(2).to(_wide(states).dtype)
+    words = words.unsqueeze(2).to(_sizes.wide(states).dtype)
     return ((states * words).sum(dim=1) / words.sum(dim=1).clamp(min=1)).to(states.dtype)
-
-
-def _wide(x: Tensor) -> Tensor:
-    """x in float32 if it has 16 bits, else as it is."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def _unit(x: Tensor) -> Tensor:
-    """Rows of x, its last dimension, at length 1 and in float32 at least; zeros stay zeros.
-
-    In 16 bits the length of a long row is infinite, and that of a row of zeros cannot be kept from being 0."""
-    x = _wide(x)
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    if _validate.reads_values(x) and ((length > 1e-10) & (length < 1e15)).all():
-        return x / length
-    largest = x.detach().abs().amax(dim=-1, keepdim=True)
-    extreme = ((largest > 1e15) | (largest < 1e-10)) & (largest > 0)  # its square would overflow, or vanish
-    return F.normalize(x / largest.where(extreme, torch.ones_like(largest)), dim=-1)
 
 
 def random_affine(
@@ -265,10 +249,12 @@ def edges_and_colours(images: Tensor) -> Tensor:
         images = images / 255
     elif not images.is_floating_point():
         raise ValueError(f"images must be floating in [0, 1], or uint8 in [0, 255], got {images.dtype}")
+    elif torch.compiler.is_compiling() or _validate.traced(images):
+        pass  # which have no values to look at
     elif len(images) and not (images.min() >= -1e-3 and images.max() <= 1.001):  # NaN fails too
         least, most = images.min().item(), images.max().item()
         raise ValueError(f"images must be in [0, 1], or uint8 in [0, 255], got floats from {least:.3g} to {most:.3g}")
-    images = _wide(images)
+    images = _sizes.wide(images)
     # A hundred at a time: the 64 colours of a thousand pictures would take most of a gigabyte.
     return torch.cat([_edges_and_colours(part) for part in images.split(100)])
 
@@ -280,7 +266,7 @@ def _edges_and_colours(images: Tensor) -> Tensor:
         _colour_histogram(images[:, :, ::2, ::2], cells=2),
         F.adaptive_avg_pool2d(images, 8),
     ]
-    return torch.cat([_unit(block.flatten(1)) for block in blocks], dim=1)  # (N, 1088)
+    return torch.cat([_sizes.unit(block.flatten(1)) for block in blocks], dim=1)  # (N, 1088)
 
 
 def _oriented_gradients(images: Tensor, *, cells: int, directions: int = 8) -> Tensor:
@@ -321,4 +307,6 @@ class Centre(nn.Module):
         self.register_buffer("mean", mean.detach().clone())
 
     def forward(self, features: Tensor) -> Tensor:
-        return _unit(_wide(features) - _wide(self.mean)).to(torch.result_type(features, self.mean))
+        return _sizes.unit(_sizes.wide(features) - _sizes.wide(self.mean)).to(
+            torch.promote_types(features.dtype, self.mean.dtype)
+        )

@@ -52,7 +52,7 @@ def alignment(za: torch.Tensor, zb: torch.Tensor, *, alpha: float = 2) -> torch.
     _validate.embeddings("za", za)
     _validate.embeddings("zb", zb, like=za, like_name="za")
     alpha = _validate.positive("alpha", alpha)
-    distances = _sizes.lengths(_wide(za) - _wide(zb))  # (N,)
+    distances = _sizes.lengths(_sizes.wide(za) - _sizes.wide(zb))  # (N,)
     return _sizes.held(distances.pow(alpha).mean(), parts=distances, za=za, zb=zb)
 
 
@@ -73,7 +73,7 @@ def uniformity(z: torch.Tensor, *, t: float = 2) -> torch.Tensor:
     """
     _validate.embeddings("z", z)
     _at_least_two("z", z)
-    home, t, z = z.device, _validate.positive("t", t), _wide(z)
+    home, t, z = z.device, _validate.positive("t", t), _sizes.wide(z)
     if home.type == "mps":  # has no gradient of cdist in torch 2.5
         z = z.cpu()
     near = z - z.mean(dim=0)
@@ -115,7 +115,7 @@ def modality_gap(za: torch.Tensor, zb: torch.Tensor) -> ModalityGap:
     _validate.embeddings("za", za)
     _validate.embeddings("zb", zb, like=za, like_name="za", same="width")
     size = _sizes.power_of_two(za, zb)  # or else sums of 1e38 overflow
-    za_, zb_ = _wide(za) / size, _wide(zb) / size
+    za_, zb_ = _sizes.wide(za) / size, _sizes.wide(zb) / size
     vector = za_.mean(dim=0) - zb_.mean(dim=0)  # (d,)
     if _validate.reads_values(vector) and vector.abs().max() < 1e-3 * zb_.mean(dim=0).abs().max():  # but for rounding
         vector = (za_ - zb_.mean(dim=0)).mean(dim=0) - (zb_ - zb_.mean(dim=0)).mean(dim=0)
@@ -148,7 +148,7 @@ def procrustes(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     _validate.embeddings("b", b, like=a, like_name="a", same="rows", wait=True)
     if a.shape[1] > b.shape[1]:
         raise ValueError(f"a must have at most b's {b.shape[1]} dimensions, got {a.shape[1]}")
-    a, b = (_sizes.usual(_wide(x), wait=True) for x in (a, b))  # lengths do not turn anything
+    a, b = (_sizes.usual(_sizes.wide(x), wait=True) for x in (a, b))  # lengths do not turn anything
     u, _, vt = torch.linalg.svd(a.T @ b, full_matrices=False)  # (d_a, d_a) and (d_a, d_b)
     return u @ vt
 
@@ -208,8 +208,8 @@ def cca(a: torch.Tensor, b: torch.Tensor, *, dim: int, regularisation: float = 0
     _validate.whole("dim", dim, least=1, most=min(a.shape[1], b.shape[1], len(a) - 1))
     if _validate.number("regularisation", regularisation) < 0:
         raise ValueError(f"regularisation must be 0 or above, got {regularisation}")
-    mean_a, whiten_a, scores_a = _whiten("a", _wide(a), regularisation)
-    mean_b, whiten_b, scores_b = _whiten("b", _wide(b), regularisation)
+    mean_a, whiten_a, scores_a = _whiten("a", _sizes.wide(a), regularisation)
+    mean_b, whiten_b, scores_b = _whiten("b", _sizes.wide(b), regularisation)
     rank = min(scores_a.shape[1], scores_b.shape[1])
     if dim > rank:
         raise ValueError(f"dim must be at most {rank}, the smaller rank of a and b off their means, got {dim}")
@@ -247,17 +247,12 @@ def _project(name: str, x: torch.Tensor, mean: torch.Tensor, weight: torch.Tenso
     _validate.embeddings(name, x, wait=True)
     if x.shape[1] != len(mean):
         raise ValueError(f"{name} must have the {len(mean)} dimensions that were fitted, got {x.shape[1]}")
-    return (_wide(x) - mean) @ weight
-
-
-def _wide(x: torch.Tensor) -> torch.Tensor:
-    """x in float32 if it has 16 bits, else as it is."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return (_sizes.wide(x) - mean) @ weight
 
 
 def _unit(name: str, x: torch.Tensor) -> torch.Tensor:
     """Rows of x at length 1."""
-    x = _wide(x)
+    x = _sizes.wide(x)
     largest = x.detach().abs().amax(dim=1, keepdim=True)
     if _validate.reads_values(x) and (largest == 0).any():
         row = (largest == 0).nonzero()[0, 0].item()

@@ -163,10 +163,11 @@ def labels(given, n):
 
 def domains(given, n):
     """n names, or None for an item without one."""
-    return [v if v is None else str(v) for v in labels_of("domains", given, n)]
+    return _names("domains", given, n)
 
 
-def labels_of(name, given, n):
+def _names(name, given, n):
+    """n texts, or None for an item without one."""
     found = [None] * n if given is None else _whole(_column(name, given, n))
     return [v if v is None else _text(name, i, v) for i, v in enumerate(found)]
 
@@ -175,7 +176,7 @@ def modality(given, n, sprites):
     """n names. Where one is missing, or all are, what has a picture is an image, and "text" where some have none."""
     some = (sprites < 0).any() and (sprites >= 0).any()
     usual = ["image" if s >= 0 else "text" if some else "item" for s in sprites]
-    return [name or here for name, here in zip(labels_of("modality", given, n), usual, strict=True)]
+    return [name or here for name, here in zip(_names("modality", given, n), usual, strict=True)]
 
 
 def pairs(given, n):

@@ -17,14 +17,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from xlib import _validate
+from xlib import _sizes, _validate
 from xlib.clip import CLIPModel
 from xlib.contrastive import info_nce
 from xlib.course import runtime, training
 from xlib.data import cache
 from xlib.data.pictures import Picture, as_rgb
 from xlib.data.text import quiet
-from xlib.encoders import _unit, _wide
 from xlib.online import hub
 from xlib.online.captions import Captioned
 from xlib.online.download import fetch
@@ -173,7 +172,7 @@ def _encoders(
 ) -> Encoders:
     def unit(encode: Callable, items: Sequence, title: str) -> Tensor:
         with _evaluating(model):
-            return _unit(_in_batches(encode, items, device=_device(model), title=title)).cpu()
+            return _sizes.unit(_in_batches(encode, items, device=_device(model), title=title)).cpu()
 
     def encode_images(pictures: Pictures) -> Tensor:
         pictures = _whole_pictures(pictures)
@@ -247,7 +246,7 @@ def _whole_pictures(pictures: Pictures) -> Sequence[Picture]:
     down, across = max(0, width - height), max(0, height - width)
     sides = (across // 2, across - across // 2, down // 2, down - down // 2)
     # The middle square would cut a number's digits through. Of 16 bits or bytes there is no padding by the border.
-    squares = F.pad(_wide(pictures.detach()), sides, mode="replicate")
+    squares = F.pad(_sizes.wide(pictures.detach()), sides, mode="replicate")
     return [to_pil_image(picture) for picture in (squares.byte() if bytes_ else squares).cpu()]
 
 
@@ -345,7 +344,7 @@ def fit_frozen(
 
     def loss(step: int) -> Tensor:
         rows, said = (chosen.to(device) for chosen in _draw(data, batch, generator))
-        za, zb = _unit(maps["image"](images[rows])), _unit(maps["text"](texts[said]))
+        za, zb = _sizes.unit(maps["image"](images[rows])), _sizes.unit(maps["text"](texts[said]))
         return info_nce(za, zb, logit_scale=maps["scale"]())
 
     with _evaluating(model):
