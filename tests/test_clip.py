@@ -1105,17 +1105,19 @@ def test_width_of_the_shared_space():
             CLIPModel(bad, vision=resnet18(weights=None), text=tiny_bert())
 
 
-def test_random_affine_moves_as_affine_grid_does():
-    """The grid is made by hand, for speed; torch's own, from the same random numbers, gives the same pictures."""
-    images = torch.rand(5, 2, 12, 20, generator=torch.Generator().manual_seed(0))
-    found = random_affine(images, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("shift", [0.1, 2])  # in part, and altogether outside
+@pytest.mark.parametrize(("h", "w"), [(12, 20), (9, 5), (1, 1)])
+def test_random_affine_moves_as_affine_grid_does(h, w, shift):
+    """The grid is made by hand, for speed, and without border padding, for Apple's GPU; torch's own give the same."""
+    images = torch.rand(5, 2, h, w, generator=torch.Generator().manual_seed(0))
+    found = random_affine(images, shift=shift, generator=torch.Generator().manual_seed(1))
     draws = torch.rand(5, 5, generator=torch.Generator().manual_seed(1)) * 2 - 1
     matrices = []
     for turn, size, slant, down, across in draws.T.tolist():
         turn, size, slant = math.radians(10 * turn), 1 + 0.12 * size, 0.12 * slant
-        first = [math.cos(turn) / size, (slant - math.sin(turn)) * 12 / 20 / size, 2 * across * 0.1]
-        second = [math.sin(turn) * 20 / 12 / size, math.cos(turn) / size, 2 * down * 0.1]
+        first = [math.cos(turn) / size, (slant - math.sin(turn)) * h / w / size, 2 * across * shift]
+        second = [math.sin(turn) * w / h / size, math.cos(turn) / size, 2 * down * shift]
         matrices.append([first, second])
-    grid = F.affine_grid(torch.tensor(matrices), [5, 2, 12, 20], align_corners=False)
+    grid = F.affine_grid(torch.tensor(matrices), images.shape, align_corners=False)
     expected = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     assert_close(found, expected, rtol=1e-4, atol=1e-5)

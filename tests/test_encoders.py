@@ -17,7 +17,6 @@ from xlib.encoders import (
     ImageEncoder,
     TextEncoder,
     Vocabulary,
-    _sampled,
     _words,
     edges_and_colours,
     random_affine,
@@ -179,15 +178,15 @@ def test_compilers_and_vmap_follow_what_is_normalised():
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     features = torch.cat([edges_and_colours(images), torch.zeros(1, 1088), torch.full((1, 1088), 1e30)])
     centre = Centre(features[0])
-    for f, given in (
+    for f, x in (
         (_sizes.unit, features),
         (centre, features),
         (centre, features.half()),
         (edges_and_colours, images),
     ):
         compiled = torch.compile(f, backend="eager", fullgraph=True)
-        assert torch.equal(compiled(given), f(given))
-        assert_close(torch.func.vmap(f)(given.unflatten(0, (1, -1)))[0], f(given))
+        assert torch.equal(compiled(x), f(x))
+        assert_close(torch.func.vmap(f)(x.unflatten(0, (1, -1)))[0], f(x))
     jacobian = torch.func.jacrev(_sizes.unit)(torch.tensor([3e30, 4e30]))
     assert_close(jacobian, torch.tensor([[0.64, -0.48], [-0.48, 0.36]]) / 5e30)
 
@@ -235,16 +234,6 @@ def test_features_of_bytes_are_those_of_the_same_picture_in_floats():
 def test_features_of_other_numbers_are_refused(images, message):
     with pytest.raises(ValueError, match=message):
         edges_and_colours(images)
-
-
-# -- Apple's GPU
-
-
-@pytest.mark.parametrize("size", [(16, 32), (9, 5), (1, 1)])
-def test_the_border_is_repeated_without_an_operator_for_it(size):
-    images = torch.rand(6, 3, *size, generator=torch.Generator().manual_seed(0))
-    grid = 3 * torch.randn(6, 7, 8, 2, generator=torch.Generator().manual_seed(1))
-    assert_close(_sampled(images, grid, padding="zeros"), _sampled(images, grid, padding="border"), rtol=0, atol=3e-6)
 
 
 @pytest.mark.parametrize("dtype", HALVES)

@@ -136,7 +136,7 @@ def test_offline_answers_are_those_of_the_model_at_the_last_step(shape):
         assert texts[m.projection][step] == m.alt_text
     for name in ("pca", "axis"):
         m.projection = name
-        agree = np.frombuffer(found["agree"][name], np.uint8).reshape(2, N)
+        agree = np.frombuffer(found["agree"][name], "<i4").reshape(2, N)
         for a, among in enumerate(("all", "other")):
             m.among = among
             for i in range(N):

@@ -50,7 +50,7 @@ def unit(rows: Tensor) -> Tensor:
     """Rows (..., d) at length 1, in float32 at least; zeros stay zeros. In 16 bits the length of a long row would be
     infinite, and `F.normalize` would divide a row of zeros by 0."""
     rows = wide(rows)
-    return torch.nn.functional.normalize(rows / of_rows(rows), dim=-1)
+    return torch.nn.functional.normalize(rows / of_rows(rows), dim=-1, eps=2.0 ** -ROOM[rows.dtype])
 
 
 def of_rows(rows: Tensor) -> Tensor:

@@ -105,7 +105,6 @@ _WORD = re.compile(
 )
 # Where a word may be hyphenated, which way it is written, and in which of its variants a character is drawn.
 _UNSEEN = re.compile("[\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0e\ufeff\U000e0100-\U000e01ef]")
-
 _APOSTROPHES = str.maketrans("’‘ʼʻ", "''''", "\ufe0f")  # and without the mark of an emoji
 
 
@@ -206,25 +205,11 @@ def random_affine(
         a, b, c = (part.view(-1, 1, 1) for part in (a / size, b / size, c))
         return a * x + (b * y.unsqueeze(1) + c)
 
-    # `F.affine_grid` makes the same of a product of matrices, slower and, under autocast, in 16 bits.
-    grid = torch.stack(
-        [
-            line(turn.cos(), (slant - turn.sin()) * h / w, 2 * across * shift),
-            line(turn.sin() * w / h, turn.cos(), 2 * down * shift),
-        ],
-        dim=3,
-    )
-    return _sampled(images, grid, padding="zeros" if images.device.type == "mps" else "border")
-
-
-def _sampled(images: Tensor, grid: Tensor, *, padding: str) -> Tensor:
-    """images at the places in grid, with the border repeated. Apple's GPU cannot do that before torch 2.13, but what
-    lies outside can be moved to the middle of the outermost pixel: then the padding, of zeros, is never seen."""
-    if padding == "zeros":
-        h, w = images.shape[2:]
-        edge = 1 - 1 / torch.tensor([w, h], device=grid.device, dtype=grid.dtype)
-        grid = grid.clamp(-edge, edge)
-    return F.grid_sample(images, grid, padding_mode=padding, align_corners=False)
+    # `F.affine_grid` makes the same of a product of matrices, slower and, under autocast, in 16 bits. What lies
+    # outside is moved to the middle of the outermost pixel: padding_mode="border" would stop Apple's GPU.
+    across = line(turn.cos(), (slant - turn.sin()) * h / w, 2 * across * shift).clamp(1 / w - 1, 1 - 1 / w)
+    down = line(turn.sin() * w / h, turn.cos(), 2 * down * shift).clamp(1 / h - 1, 1 - 1 / h)
+    return F.grid_sample(images, torch.stack([across, down], dim=3), align_corners=False)
 
 
 def edges_and_colours(images: Tensor) -> Tensor:

@@ -363,30 +363,37 @@ class ExplorerModel(T.HasTraits):
             pictures = self.sprites >= 0
             others = pictures if self.among == "other" or (not self.among and pictures.any()) else self.sprites >= -1
             step = len(self.steps) - 1
-            found = self.retrieve(x, others, step, layout, layout.place(self.typed_vector))
+            found = self.retrieve(x[None], others[None], step)
+            both = self.agreeing(found[0], others[None], step, layout, layout.place(self.typed_vector)[None])
             ranks = [0, 0]
         elif len(self.selected) == 1:
             i, step = self.selected[0], self.step
-            others = self.others(i, self.among)
-            found = self.retrieve(self.unit[step][i], others, step, layout, self.frames[step, i])
-            ranks = self.pair_ranks(i, step)
+            others = self.others([i], self.among)
+            found = self.retrieve(self.unit[step][[i]], others, step)
+            both = self.agreeing(found[0], others, step, layout, self.frames[step, [i]])
+            ranks = self.pair_ranks([i], step)[0].tolist()
         else:
             return [], [0, 0], "", ""
-        near, cosines, both = found
-        pairs = [(j, round(float(cosine), 4)) for j, cosine in zip(near, cosines, strict=True)]
-        return pairs, ranks, *self._agreement(both, len(near), step)
+        pairs = [(j, round(cosine, 4)) for j, cosine in zip(*(a[0].tolist() for a in found), strict=True) if j >= 0]
+        return pairs, ranks, *self._agreement(int(both[0]), len(pairs), step)
 
-    def others(self, i, among):
-        """(N,) True for the rows that item i is compared with: all others, or those of another modality."""
-        return self._kind != self._kind[i] if among == "other" else np.arange(len(self._kind)) != i
+    def others(self, rows, among):
+        """(M, N) True for the items that these M rows are compared with: all others, or those of another modality."""
+        rows = np.asarray(rows)[:, None]
+        return self._kind != self._kind[rows] if among == "other" else np.arange(len(self._kind)) != rows
 
-    def retrieve(self, x, others, step, layout, at):
-        """The k rows among `others` nearest to a unit vector x by cosine, their cosines, and how many of them are
-        also among the k nearest to the place `at` of the layout."""
-        cosine = self.unit[step] @ x
-        near = _first(self.k, -cosine, others)
-        drawn = _first(self.k, np.hypot(*(layout.frames[step] - at).T), others)
-        return near, cosine[near], len(set(near) & set(drawn))
+    def retrieve(self, x, others, step):
+        """For unit vectors x (M, d), the k rows nearest to each by cosine among `others` (M, N), and their cosines;
+        (M, k) both, −1 and 0 for where there are fewer."""
+        cosines = x @ self.unit[step].T
+        near = _first(self.k, -cosines, others)
+        return near, np.where(near < 0, 0, np.take_along_axis(cosines, near, 1))
+
+    def agreeing(self, near, others, step, layout, places):
+        """(M,) how many of the rows `near` (M, k) are also among the k nearest to these places (M, 2) of a layout."""
+        x, y = layout.frames[step].T
+        drawn = _first(self.k, np.hypot(x - places[:, :1], y - places[:, 1:]), others)
+        return ((near[:, :, None] == drawn[:, None]) & (near >= 0)[:, :, None]).sum((1, 2))
 
     def _agreement(self, both, k, step):
         """A sentence on how far the map agrees with the truth, and a warning where that is little: there the warning
@@ -410,16 +417,19 @@ class ExplorerModel(T.HasTraits):
             layout.trust[step] = projections.trust(self.embeddings[step], layout.frames[step], self.k)
         return layout.trust[step]
 
-    def pair_ranks(self, i, step):
-        """[where i's counterpart stands among its rivals seen from i, and i among its own seen from there]."""
-        j, unit = self.pairs[i], self.unit[step]
-        return [self._rank(i, j, unit @ unit[i]), self._rank(j, i, unit @ unit[j])] if j >= 0 else [0, 0]
+    def pair_ranks(self, rows, step):
+        """(M, 2): where the counterpart of each of these rows stands among its rivals, seen from the row, and the row
+        among its own, seen from there; 0 without a counterpart."""
+        rows = np.asarray(rows)
+        there = self.pairs[rows]
+        ranks = np.stack([self._ranks(rows, there, step), self._ranks(there, rows, step)], 1)
+        return np.where(there[:, None] < 0, 0, ranks)
 
-    def _rank(self, i, j, cosine):
-        """The rank of j among all items of its modality but i, by their cosine with i."""
-        rivals = self._kind == self._kind[j]
-        rivals[i] = False
-        return 1 + int((cosine[rivals] > cosine[j]).sum())
+    def _ranks(self, rows, of, step):
+        """(M,) the rank of the items `of` among all of their modality but the row, by their cosine with the row."""
+        cosines = self.unit[step][rows] @ self.unit[step].T
+        rivals = (self._kind == self._kind[of][:, None]) & (np.arange(len(self._kind)) != rows[:, None])
+        return 1 + (rivals & (cosines > np.take_along_axis(cosines, of[:, None], 1))).sum(1)
 
     @cached_property
     def _edges(self):
@@ -497,8 +507,14 @@ def fold(text):
 
 
 def _first(k, cost, allowed):
-    """Rows of the k lowest costs among those allowed, ties by row."""
-    rows = np.flatnonzero(allowed)
-    if len(rows) > k:  # most of them need no sorting
-        rows = rows[cost[rows] <= np.partition(cost[rows], k - 1)[k - 1]]
-    return rows[np.argsort(cost[rows], kind="stable")[:k]].tolist()
+    """(M, k): of each row of `cost` (M, N) the columns with the k lowest costs among those allowed, lowest first, ties
+    in their order; −1 for where there are fewer."""
+    cost = np.where(allowed, cost, np.inf)
+    most = np.partition(cost, k - 1, axis=1)[:, k - 1 : k]  # most columns need no sorting
+    rows, columns = np.nonzero((cost <= most) & allowed)
+    order = np.lexsort((cost[rows, columns], rows))
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    found = np.full((len(cost), k), -1)
+    kept = place < k
+    found[rows[kept], place[kept]] = columns[order[kept]]
+    return found

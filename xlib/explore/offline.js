@@ -18,7 +18,7 @@ function createAnswers(view) {
     const from = (other * n + i) * k;
     const rows = [...numbers(offline.rows, Int32Array).subarray(from, from + k)].filter((j) => j >= 0);
     const cosines = numbers(offline.cosines, Int16Array).subarray(from, from + k);
-    const both = numbers(offline.agree[get("projection")], Uint8Array)[other * n + i];
+    const both = numbers(offline.agree[get("projection")], Int32Array)[other * n + i];
     const trust = offline.trust[get("projection")];
     const scale = "(1 is perfect, chance about 0.5)";
     const judged = trust === null ? "" : ` The map's trustworthiness: ${trust.toFixed(2)} ${scale}.`;

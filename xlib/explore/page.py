@@ -40,6 +40,7 @@ for (const el of document.querySelectorAll(".xlib-kernelless")) {
   el.replaceChildren();
   render({ model, el });
 }"""
+BLOCK = 1_000_000  # numbers in a block of cosines: 4 MB
 # Nothing but what is in the file can run or be loaded.
 POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
@@ -118,20 +119,24 @@ def offline(model):
     """What a kernel would have answered: for each item its neighbours at the last snapshot, among all and among the
     other modality, and how many of them are also nearest on each map; its ranks; each step's alternative text."""
     step, n = len(model.steps) - 1, len(model.captions)
-    rows, cosines = np.full((2, n, model.k), -1, "<i4"), np.zeros((2, n, model.k), "<i2")
-    agree = {name: np.zeros((2, n), "u1") for name in model.layouts}
-    for i in tqdm(range(n), desc="neighbours", leave=False, delay=1):
+    rows, cosines = np.empty((2, n, model.k), "<i4"), np.empty((2, n, model.k), "<i2")
+    agree = {name: np.empty((2, n), "<i4") for name in model.layouts}
+    ranks = np.empty((n, 2), "<i4")
+    for start in tqdm(range(0, n, size := max(1, BLOCK // n)), desc="neighbours", leave=False, delay=1):
+        here = np.arange(start, min(start + size, n))
+        ranks[here] = model.pair_ranks(here, step)
         for a, among in enumerate(("all", "other")):
-            others = model.others(i, among)
+            others = model.others(here, among)
+            rows[a, here], found = model.retrieve(model.unit[step][here], others, step)
+            cosines[a, here] = (found * 10_000).round()
             for name, layout in model.layouts.items():
-                at = layout.frames[step, i]
-                near, found, agree[name][a, i] = model.retrieve(model.unit[step][i], others, step, layout, at)
-            rows[a, i, : len(near)], cosines[a, i, : len(near)] = near, (found * 10_000).round()
+                places = layout.frames[step, here]
+                agree[name][a, here] = model.agreeing(rows[a, here], others, step, layout, places)
     return {
         "rows": rows.tobytes(),
         "cosines": cosines.tobytes(),
         "agree": {name: counts.tobytes() for name, counts in agree.items()},
         "trust": {name: model.trustworthiness(name, step) for name in model.layouts},
-        "ranks": np.array([model.pair_ranks(i, step) for i in range(n)], "<i4").tobytes(),
+        "ranks": ranks.tobytes(),
         "texts": {name: [model.describe(step, name) for step in range(step + 1)] for name in model.layouts},
     }
