@@ -136,7 +136,6 @@ OPTIMIZERS = {
     "Adagrad": lambda p: torch.optim.Adagrad(p, lr=1e-2),
     "ASGD": lambda p: torch.optim.ASGD(p, lr=1e-2),
     "Rprop": lambda p: torch.optim.Rprop(p),
-    "tensors in lists": lambda p: Listed(p),
 }
 SCHEDULES = {
     "none": None,
@@ -152,24 +151,6 @@ SCHEDULES = {
     "MultiplicativeLR": lambda o: schedules.MultiplicativeLR(o, lambda step: 0.9),
     "SWALR": lambda o: torch.optim.swa_utils.SWALR(o, 5e-2),
 }
-
-
-class Listed(torch.optim.Optimizer):
-    """Keeps tensors and numbers within lists and dictionaries, as SOAP and Shampoo do."""
-
-    def __init__(self, parameters):
-        super().__init__(parameters, {"lr": 1e-2})
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for p in self.param_groups[0]["params"]:
-            if "Q" not in self.state[p]:
-                self.state[p] |= {"Q": [torch.zeros_like(p), None, ({3: torch.zeros(())}, 0)], "none": None}
-            first, _, (inner, count) = self.state[p]["Q"]
-            first.add_(p.grad)
-            inner[3] += 1
-            self.state[p]["Q"][2] = (inner, count + 1)
-            p.sub_(first * inner[3] / (1 + count), alpha=1e-3)
 
 
 # -- resumed is unbroken
@@ -248,10 +229,8 @@ class Odd(nn.Module):
         self.other = nn.Linear(4, 4)
         self.other.weight = self.tied.weight
         self.number = nn.Parameter(torch.tensor(2.0))
-        self.waves = nn.Parameter(torch.randn(4, dtype=torch.complex128))
         self.register_buffer("none", torch.zeros(0, 3))
         self.register_buffer("short", torch.ones(2, dtype=torch.bfloat16))
-        self.register_buffer("eight", torch.ones(2).to(torch.float8_e4m3fn))
         self.register_buffer("turned", torch.rand(2, 3).T)
         self.seen = {"calls": 0, "of": (1, 2)}
 
@@ -264,7 +243,7 @@ class Odd(nn.Module):
     def forward(self, x):
         self.seen = {"calls": self.seen["calls"] + 1, "of": (1, 2)}
         self.turned.add_(1)
-        return self.number * (self.other(self.tied(self.line(x))) @ self.waves.abs().float())[:, None]
+        return self.number * self.other(self.tied(self.line(x))).sum(1, keepdim=True)
 
 
 def test_weights_of_every_kind_come_back(tmp_path):
@@ -274,16 +253,6 @@ def test_weights_of_every_kind_come_back(tmp_path):
     assert same(second, unbroken(10, model=Odd))
     assert second.inner.seen == {"calls": 10, "of": (1, 2)}
     assert second.inner.other.weight is second.inner.tied.weight
-
-
-def test_a_lazy_model_is_taken_up(tmp_path):
-    def lazy():
-        return nn.Sequential(nn.LazyLinear(6), nn.Linear(6, 1))
-
-    Parts(model=lazy).fit(5, tmp_path)
-    second = Parts(seed=2, model=lazy)
-    second.fit(10, tmp_path)
-    assert same(second, unbroken(10, model=lazy))
 
 
 # -- with something changed
@@ -498,8 +467,8 @@ def test_a_part_that_is_wrapped_or_called_module(tmp_path):
             super().__init__()
             self.weight, self.module = nn.Parameter(torch.rand(1)), nn.Linear(1, 1)
 
-    names = list(Clash().state_dict())
-    assert _checkpoint._bare(names) == names
+    weights_ = Clash().state_dict()
+    assert _checkpoint._bare(weights_) == weights_
 
 
 @pytest.mark.parametrize(("before", "after"), [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.float32)])
@@ -555,14 +524,13 @@ def change(folder, *, steps=None, **tensors):
 
 
 def test_every_gpu_has_its_state_again(tmp_path, monkeypatch):
-    """With three of them imagined, of which this process has the second, and then two."""
+    """With three of them imagined, and then two; the first version of the folder held one state."""
     made = {"optimizer": OPTIMIZERS["SGD"]}
-    states = {device: torch.tensor([device], dtype=torch.uint8) for device in range(3)}
-    for name, value in {"is_available": True, "is_initialized": True, "current_device": 1, "device_count": 3}.items():
+    states, found = [torch.tensor([device], dtype=torch.uint8) for device in range(3)], {}
+    for name, value in {"is_available": True, "is_initialized": True, "device_count": 3}.items():
         monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
-    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device=1: states[device])
-    found = {}
-    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device=1: found.update({device: state.item()}))
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: states)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: found.update({device: state.item()}))
     Parts(**made).fit(2, tmp_path)
     Parts(**made).fit(2, tmp_path)
     assert found == {0: 0, 1: 1, 2: 2}
@@ -570,6 +538,11 @@ def test_every_gpu_has_its_state_again(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     Parts(**made).fit(2, tmp_path)
     assert found == {0: 0, 1: 1}
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    Parts(**made).fit(2, tmp_path / "old")
+    change(tmp_path / "old", **{"random.cuda": torch.tensor([9], dtype=torch.uint8)})
+    Parts(**made).fit(2, tmp_path / "old")
+    assert found == {0: 9, 1: 9}
 
 
 def test_an_apple_gpu_has_its_state_again(tmp_path, monkeypatch):
@@ -626,11 +599,11 @@ def small(parameters):
         ({"optimizer": lambda p: torch.optim.AdamW(p[::-1])}, "over other parameters"),
         (
             {"model": lambda: nn.Linear(4, 1)},
-            r"another model's weights \(weight: missing there, \(1, 4\) float32 here",
+            r"another model's weights \(weight: missing there, \(1, 4\) here\)",
         ),
         (
             {"model": lambda: nn.Sequential(nn.Linear(4, 1))},
-            r"\(0.weight: \(6, 4\) float32 there, \(1, 4\) float32 here",
+            r"\(0.weight: \(6, 4\) there, \(1, 4\) here\)",
         ),
         ({"scheduler": one_cycle(12)}, "scheduler is planned for 12 steps, and steps is 20"),
     ],
@@ -638,12 +611,6 @@ def small(parameters):
 def test_what_cannot_go_on_is_refused_and_nothing_moves(tmp_path, changed, says):
     Parts().fit(10, tmp_path)
     refused(Parts(seed=1, **changed), tmp_path, 20, says)
-
-
-def test_rmsprop_cannot_begin_to_have_momentum(tmp_path):
-    Parts(optimizer=lambda p: torch.optim.RMSprop(p)).fit(5, tmp_path)
-    other = Parts(optimizer=lambda p: torch.optim.RMSprop(p, momentum=0.9))
-    refused(other, tmp_path, 9, "momentum=0, which cannot become 0.9")
 
 
 def test_another_shape_of_snapshot_is_refused(tmp_path):
@@ -710,17 +677,18 @@ def test_what_cannot_be_kept_is_named_before_the_first_step(tmp_path):
         def get_extra_state(self):
             return object()
 
-    with pytest.raises(ValueError, match="model holds a object, which cannot be kept"):
+    with pytest.raises(ValueError, match=r"model\._extra_state holds a object, which cannot be kept"):
         Parts(model=lambda: Secret(4, 1)).fit(3, tmp_path)
     lone = nn.Parameter(torch.zeros(3))
     with pytest.raises(
         ValueError, match=r"model must hold all that the optimizer trains, but lacks one of shape \(3,\)"
     ):
         Parts(optimizer=lambda p: torch.optim.SGD([*p, lone])).fit(3, tmp_path)
-    sparse = nn.Linear(4, 1)
-    sparse.register_buffer("few", torch.eye(3).to_sparse())
-    with pytest.raises(ValueError, match=r"model.few cannot be kept in a checkpoint"):
-        Parts(model=lambda: sparse).fit(3, tmp_path)
+    for odd in (torch.eye(3).to_sparse(), torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)):
+        model = nn.Linear(4, 1)
+        model.register_buffer("odd", odd)
+        with pytest.raises(ValueError, match=r"model.odd cannot be kept in a checkpoint"):
+            Parts(model=lambda model=model: model).fit(3, tmp_path)
     parts = Parts()
     parts.generator = np.random.default_rng()
     with pytest.raises(TypeError, match=r"generator must be a torch.Generator, got Generator"):

@@ -920,6 +920,21 @@ def test_usual_text_towers_are_pooled_or_averaged_over_the_words(name):
     assert all(p.grad is not None for p in model.text_encoder.parameters())
 
 
+def test_towers_that_answer_with_tuples():
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    vit = transformers.ViTConfig(**sizes, image_size=32)
+    pooled = tiny_bert()
+    model = CLIPModel(7, vision=transformers.ViTForImageClassification(vit), text=pooled).eval()
+    images, *tokens = batch()
+    expected = model.encode_image(images), model.encode_text(*tokens)
+    vit.return_dict = pooled.config.return_dict = False
+    assert isinstance(pooled(*tokens), tuple)
+    assert torch.equal(model.encode_image(images), expected[0])
+    assert torch.equal(model.encode_text(*tokens), expected[1])
+    without = CLIPModel(7, vision=resnet18(), text=BertModel(BertConfig(**SIZES, return_dict=False), False))
+    assert without.encode_text(*tokens).shape == (4, 7)
+
+
 def with_1000_classes(name):
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     return getattr(models, name)(weights=None, **options)
@@ -960,6 +975,12 @@ def test_usual_image_towers_lose_their_last_layer_and_the_given_ones_keep_it(nam
     assert {key.rsplit(".", 1)[1] for key in last} == {"weight", "bias"}
 
 
+def named(module, **parts):
+    for name, part in parts.items():
+        module.add_module(name, part)
+    return module
+
+
 def test_regnet_and_classifiers_of_transformers_too():
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
     vit = transformers.ViTForImageClassification(transformers.ViTConfig(**sizes, image_size=32))
@@ -974,6 +995,22 @@ def test_regnet_and_classifiers_of_transformers_too():
         ("vision", lambda: resnet18, TypeError, "vision must be a torch.nn.Module, got <function"),
         ("vision", lambda: models.squeezenet1_1(), ValueError, "vision must be a classifier .* got SqueezeNet"),
         ("vision", lambda: nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), ValueError, ".*got Sequential"),
+        ("vision", lambda: torch.compile(resnet18(), backend="eager"), ValueError, ".*got OptimizedModule"),
+        ("vision", lambda: torch.jit.script(resnet18()), ValueError, ".*got RecursiveScriptModule"),
+        ("vision", lambda: named(nn.Identity(), head=nn.Linear(3, 2), aux_head=nn.Linear(3, 2)), ValueError, ""),
+        ("vision", lambda: named(nn.Identity(), head=nn.ModuleList([nn.Linear(3, 2)] * 2)), ValueError, ""),
+        (
+            "vision",
+            lambda: named(nn.Identity(), head=named(nn.Linear(3, 2), head_dist=nn.Linear(3, 2))),
+            ValueError,
+            "",
+        ),
+        (
+            "vision",
+            lambda: transformers.BertForSequenceClassification(BertConfig(**SIZES)),
+            ValueError,
+            "vision must be a classifier of pictures .* got BertForSequenceClassification",
+        ),
         ("text", lambda: "bert-base-uncased", TypeError, "text must be a transformers model, got 'bert-"),
         (
             "text",
@@ -981,6 +1018,7 @@ def test_regnet_and_classifiers_of_transformers_too():
             ValueError,
             "text must be a transformers model that reads tokens.* got Lin",
         ),
+        ("text", lambda: tiny_bert().encoder, ValueError, "text must be .* that reads tokens.* got BertEncoder"),
         (
             "text",
             lambda: transformers.BertForMaskedLM(BertConfig(**SIZES)),

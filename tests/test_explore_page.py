@@ -153,6 +153,19 @@ def test_offline_answers_are_those_of_the_model_at_the_last_step(shape):
     assert (rows[1] < 0).any() == (shape != "pairs")
 
 
+def test_offline_answers_come_in_blocks_and_may_list_hundreds(monkeypatch):
+    z = np.random.default_rng(0).normal(size=(300, 3))
+    z[[7, 40, 299]] = z[5]  # which are equally near to all others
+    m = explore(z, k=299).model
+    whole = page.offline(m)
+    monkeypatch.setattr(page, "BLOCK", 300 * 7)
+    assert page.offline(m) == whole
+    rows = np.frombuffer(whole["rows"], "<i4").reshape(2, 300, 299)
+    assert rows[0, 5, :3].tolist() == [7, 40, 299]
+    assert (np.sort(rows[0]) == [[j for j in range(300) if j != i] for i in range(300)]).all()
+    assert np.frombuffer(whole["agree"]["pca"], "<i4").tolist() == [299] * 300 + [0] * 300
+
+
 def test_nothing_in_the_page_comes_from_elsewhere(tmp_path):
     text = written(widget(), tmp_path / "page.html")
     assert re.findall(r"(?i)\b(?:https?|wss?|ftp)://\S*", text) == []

@@ -586,26 +586,11 @@ def test_adapt_emoji_leaves_the_start_alone_and_repeats(made_up):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("file", "run", "measure"),
-    [
-        (
-            "06_combined",
-            "0.4 MMD 20",  # .67; without MMD it would be .32
-            lambda: results.one_across_run(0, 0.4, steps=results.ADAPT_STEPS, **results.ON_THE_DIAL["MMD 20"]),
-        ),
-        (
-            "06_emoji",
-            "photographs MMD 20",
-            lambda: results.one_emoji_across_run(0, "photographs", **results.PHOTOGRAPHS["MMD 20"]),
-        ),
-    ],
-    ids=["numbers", "emoji"],
-)
-def test_a_stored_run_can_be_measured_again(file, run, measure):
-    """Other processors round differently, and hundreds of steps make much of it on the target."""
-    stored = report.stored(file)[run][0]
-    again = measure()
+def test_a_stored_run_can_be_measured_again():
+    """One of emoji; the lesson itself trains those of numbers. Other processors round differently, and hundreds of
+    steps make much of it on the target."""
+    stored = report.stored("06_emoji")["photographs MMD 20"][0]
+    again = results.one_emoji_across_run(0, "photographs", **results.PHOTOGRAPHS["MMD 20"])
     assert again.keys() == stored.keys() - {"seed"}
     for score, value in stored.items():
         if score.startswith(("source", "target")):

@@ -64,11 +64,25 @@ def test_black_and_white_are_black_and_white():
         (GREYS / 255).astype(np.float32),
         GREYS.astype(np.int32) * 1000,
         (GREYS * 40 - 1000).astype(np.float32),
+        GREYS.astype(np.int32) * (2**31 // 255) - 2**30,
+        (GREYS / 255 * 6e38 - 3e38).astype(np.float32),
     ],
 )
 def test_greys_of_many_bits_are_scaled_and_not_cut_off(greys):
     found = np.asarray(as_rgb(Image.fromarray(greys)))
     assert np.array_equal(found, np.repeat(GREYS[:, :, None], 3, axis=2))
+
+
+@pytest.mark.parametrize("grey", [np.int32(-5), np.int32(70000), np.float32(-0.5), np.float32(3e38)])
+def test_a_picture_of_one_odd_grey_is_black_without_a_warning(grey):
+    assert np.asarray(as_rgb(Image.fromarray(np.full((2, 3), grey)))).tolist() == [[[0, 0, 0]] * 3] * 2
+
+
+def test_a_deep_grey_that_a_png_calls_clear_is_white_on_a_page(tmp_path):
+    path = tmp_path / "deep.png"
+    Image.fromarray((GREYS * 257).astype(np.uint16)).save(path, transparency=34 * 257)
+    assert as_rgba(path).getpixel((2, 0)) == (34, 34, 34, 0)
+    assert [as_rgb(path).getpixel((x, 0))[0] for x in range(4)] == [0, 17, 255, 51]
 
 
 def test_a_png_of_16_bits_keeps_its_greys(tmp_path):
@@ -168,6 +182,15 @@ def test_the_frame_that_an_animation_stands_at(tmp_path):
     assert as_rgb(opened).getpixel((0, 0)) == as_rgb(tmp_path / "two.gif").getpixel((0, 0)) == (255, 0, 0)
     opened.seek(1)
     assert as_rgb(opened).getpixel((0, 0)) == (0, 0, 255)
+
+
+def test_files_of_formats_that_count_their_frames_otherwise_or_not_at_all(tmp_path):
+    size, planes = struct.pack(">HIIHH", 3, 2, 2, 8, 3), bytes([200] * 4 + [30] * 8)
+    (tmp_path / "a.psd").write_bytes(b"8BPS\0\1" + bytes(6) + size + bytes(14) + planes)  # the first frame is 1
+    Image.new("F", (4, 3), 0.5).save(tmp_path / "a.spider", format="SPIDER")
+    for name, colour in (("a.psd", RED), ("a.spider", (128, 128, 128))):
+        for given in (tmp_path / name, Image.open(tmp_path / name)):
+            assert as_rgb(given).getpixel((1, 1)) == colour
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "webp"])

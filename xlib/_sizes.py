@@ -66,9 +66,12 @@ def lengths(rows: Tensor) -> Tensor:
     return torch.linalg.vector_norm(rows / size, dim=1) * size[:, 0]
 
 
-def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """(len(a), len(b)) |a[i] - b[j]|² as |a[i]|² + |b[j]|² - 2 a[i]·b[j]: fast, and off by their size times eps."""
+def squared_distances(a: Tensor, b: Tensor, *, near: float = math.inf) -> Tensor:
+    """(len(a), len(b)) |a[i] - b[j]|² as |a[i]|² + |b[j]|² - 2 a[i]·b[j]: fast, and off by their size times eps.
+    From differences where a row's |.|² is above `near`, and where seeing that takes no waiting."""
     a2, b2 = (torch.linalg.vector_norm(rows, dim=1).square() for rows in (a, b))
+    if near < math.inf and _validate.reads_values(a2) and max(a2.amax().item(), b2.amax().item()) > near:
+        return exact_squared_distances(a, b)
     return torch.addmm(b2, a, b.T, alpha=-2).add_(a2[:, None]).clamp_(min=0)
 
 
@@ -78,6 +81,38 @@ def exact_squared_distances(a: Tensor, b: Tensor) -> Tensor:
     if a.device.type == "cpu":
         a, b = a.double(), b.double()
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+def median_distance(rows: Tensor) -> Tensor:
+    """The median of |rows[i] - rows[j]| over i < j; 0 where half of all pairs coincide."""
+    home = rows.device
+    if home.type == "mps":  # has no kthvalue in torch 2.5
+        rows = rows.cpu()
+    unit = rows.abs().amax().clamp(min=torch.finfo(rows.dtype).tiny)
+    z = rows / unit  # or else squares of 1e30 overflow
+    if _validate.reads_values(rows):
+        z = z - z.mean(dim=0)
+        with torch.autocast(rows.device.type, enabled=False):
+            lower, upper = _middle(squared_distances(z, z))
+        if lower < z.square().sum(dim=1).amax() / 256:  # so near beside the farthest that rounding shows
+            least, unit = _middle(torch.cdist(rows.double(), rows.double(), p=math.inf))
+            if least == 0:
+                return least.to(rows.dtype)
+            lower, upper = _middle(exact_squared_distances(rows / unit, rows / unit))
+    else:
+        lower, upper = _middle(exact_squared_distances(z, z))
+    return ((lower.sqrt() + upper.sqrt()) / 2 * unit).to(home, rows.dtype)
+
+
+def _middle(table: Tensor) -> tuple[Tensor, Tensor]:
+    """The two middle values, or the middle one twice, of what stands above the diagonal of a square table."""
+    i, j = torch.triu_indices(*table.shape, 1, device=table.device)
+    pairs = table[i, j]
+    lower = pairs.kthvalue((len(pairs) + 1) // 2).values
+    if len(pairs) % 2:
+        return lower, lower
+    below = pairs <= lower  # a second kthvalue would take as long as the first
+    return lower, torch.where(below.sum() > len(pairs) // 2, lower, pairs.masked_fill(below, math.inf).amin())
 
 
 def held(value: Tensor, *, parts: Tensor | None = None, **given: Tensor | float) -> Tensor:

@@ -5,6 +5,7 @@ import numbers
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 SAME = {"shape": slice(0, 2), "rows": slice(0, 1), "width": slice(1, 2)}
 
@@ -19,8 +20,11 @@ def reads_values(x: object) -> bool:
 
 
 def traced(x: Tensor) -> bool:
-    """Whether x stands for the many values of `torch.func.vmap`, or is watched by `grad` and its kin."""
-    return not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(x)
+    """Whether x stands for the many values of `torch.func.vmap`, is watched by `grad` and its kin, or carries a
+    tangent (forward mode)."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.is_functorch_wrapped_tensor(x) or forward_ad.unpack_dual(x).tangent is not None
 
 
 def embeddings(

@@ -4,6 +4,7 @@ The small pairs of the lessons are made of `xlib.encoders`; their loss is `xlib.
 """
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable
 
 import torch
@@ -27,8 +28,9 @@ def zero_shot_weights(
 
     For each class, its name is put into each template, each sentence becomes a *unit* vector, and their mean is
     scaled back to length 1. Without the first normalisation a long vector would outvote the others; without
-    the second a class whose sentences disagree would get smaller logits than the rest. Such a classifier is not
-    trained: there are no gradients, and of all C T sentences at most `batch` are in memory at once.
+    the second a class whose sentences disagree would get smaller logits than the rest. Of all C T sentences at most
+    `batch` are in memory at once, and no gradient flows back through the weights: to train the encoder or the prompts
+    through them (as CoOp does), write the two normalisations out.
 
     Args: encode_text, from a list of B strings to (B, d); classnames, C of them; templates, T strings, each with one
     "{}" for the name; batch, the most strings that encode_text is given in one call.
@@ -113,12 +115,12 @@ class CLIPModel(nn.Module):
 
     def image_features(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W), normalised as the tower expects, to what the linear map is fed with."""
-        features = self.visual_encoder(images)
-        return getattr(features, "logits", features)  # Inception and transformers' classifiers return more than that
+        features = self.visual_encoder(images)  # Inception and transformers' classifiers return more than a tensor
+        return features[0] if isinstance(features, tuple) else getattr(features, "logits", features)
 
     def text_features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Tokens and mask, both (B, L) int64, to what the linear map is fed with."""
-        found = self.text_encoder(input_ids=input_ids, attention_mask=attention_mask)
+        found = self.text_encoder(input_ids=input_ids, attention_mask=attention_mask, return_dict=True)
         pooled = getattr(found, "pooler_output", None)
         return _mean_of_words(found.last_hidden_state, attention_mask) if pooled is None else pooled
 
@@ -142,12 +144,14 @@ def _last_layer(vision: nn.Module) -> tuple[str, nn.Linear]:
     """The linear layer in which a classifier of pictures ends, and its name."""
     if not isinstance(vision, nn.Module):
         raise TypeError(f"vision must be a torch.nn.Module, got {vision!r:.200}")
-    for name in ("fc", "head", "heads", "classifier"):
-        head = getattr(vision, name, None)
-        parts = head.named_modules(prefix=name) if isinstance(head, nn.Module) else ()
+    names = {name.rpartition(".")[2] for name, _ in vision.named_modules()}
+    one = not names & {"head_dist", "distillation_classifier", "aux_head"}  # a distilled ViT, for one, ends in two
+    pictures = getattr(vision, "main_input_name", "pixel_values") == "pixel_values"  # as transformers calls them
+    for name in ("fc", "head", "heads", "classifier") if one and pictures else ():
+        head = dict(vision.named_children()).get(name)  # its own, and not that of a model that it wraps
+        parts = () if head is None or isinstance(head, nn.ModuleList) else head.named_modules(prefix=name)
         layers = [part for part in parts if not isinstance(part[1], nn.Identity | nn.Dropout | nn.Sequential)]
-        alone = not hasattr(vision, f"{name}_dist")  # a distilled ViT ends in two
-        if layers and isinstance(layers[-1][1], nn.Linear) and alone:
+        if layers and isinstance(layers[-1][1], nn.Linear):
             return layers[-1]
     raise ValueError(
         "vision must be a classifier of pictures that ends in one linear layer, named fc, head, heads or classifier, "
@@ -160,8 +164,8 @@ def _text_width(text: nn.Module) -> int:
     if not isinstance(text, nn.Module):
         raise TypeError(f"text must be a transformers model, got {text!r:.200}")
     name, config = type(text).__name__, getattr(text, "config", None)
-    width = getattr(config, "hidden_size", None)
-    if not isinstance(width, int) or getattr(text, "main_input_name", "input_ids") != "input_ids":
+    width, reads = getattr(config, "hidden_size", None), inspect.signature(text.forward).parameters
+    if not isinstance(width, int) or not {"input_ids", "attention_mask"} <= set(reads):
         raise ValueError(f"text must be a transformers model that reads tokens, such as BertModel, got {name}")
     if getattr(text, "base_model", text) is not text:
         raise ValueError(f"text must be a model without a head, got {name}: give its base_model")

@@ -43,6 +43,10 @@ class _Reverse(torch.autograd.Function):
     def backward(ctx, gradient):
         return -ctx.coeff * gradient, None
 
+    @staticmethod
+    def jvp(ctx, tangent, _):
+        return -ctx.coeff * tangent
+
 
 def grad_reverse(x: Tensor, coeff: float = 1.0) -> Tensor:
     """x on the way forward; on the way back, the gradient times -coeff: R(x) = x, dR/dx = -coeff * identity.

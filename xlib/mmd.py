@@ -29,7 +29,7 @@ Number = float | Tensor
 
 LADDER = tuple(2 ** (step / 2) for step in (-2, -1, 0, 1, 2))  # times the median: what bandwidths=None means
 MEDIAN_ROWS = 2048  # up to here the median is over all pairs
-FAR = 300  # σ from row to row, beyond which rounding of the squared distances would show
+NEAR = 150  # √2 σ from the middle: beyond, rounding of |a|² + |b|² - 2 a·b would show
 TILE = 512  # rows and columns of the kernel matrix that are in memory at a time
 SPLITS = 2**24  # entries of the table of permutations that are in memory at a time
 
@@ -52,37 +52,17 @@ def median_bandwidth(x: Tensor, y: Tensor) -> Tensor:
         >>> median_bandwidth(x, y).item(), median_bandwidth(100 * x, 100 * y).item()
         (9.0, 900.0)
     """
-    z = torch.cat(_samples(x, y, least=1))
-    home = z.device
-    if home.type == "mps":  # has no kthvalue in torch 2.5
-        z = z.cpu()
-    scale = z.abs().amax().clamp(min=torch.finfo(z.dtype).tiny)
-    z /= scale  # or else squares of 1e30 overflow
-    if len(z) > MEDIAN_ROWS:
-        order = torch.linalg.vector_norm(z - z.mean(dim=0), dim=1).argsort()
-        z = z[order[torch.arange(MEDIAN_ROWS, device=z.device) * (len(z) - 1) // (MEDIAN_ROWS - 1)]]
-    near = z - z.mean(dim=0)
-    known = _validate.reads_values(z)
-    with torch.autocast(z.device.type, enabled=False):
-        table = _sizes.squared_distances(near, near) if known else _sizes.exact_squared_distances(z, z)
-    lower, upper = _middle(table)
-    if known and lower < near.square().sum(dim=1).amax() / 256:  # so near that rounding shows
-        lower, upper = _middle(_sizes.exact_squared_distances(z, z))
-    if known and lower == 0:
-        pairs = len(z) * (len(z) - 1) // 2
+    rows = torch.cat(_samples(x, y, least=1)).detach()
+    if len(rows) > MEDIAN_ROWS:
+        off = rows - rows.mean(dim=0)
+        order = _sizes.lengths(off).argsort()
+        places = torch.arange(MEDIAN_ROWS, device=rows.device) * (len(rows) - 1) // (MEDIAN_ROWS - 1)
+        rows = rows[order[places]]
+    median = _sizes.median_distance(rows)
+    if _validate.reads_values(median) and median == 0:
+        pairs = len(rows) * (len(rows) - 1) // 2
         raise ValueError(f"x and y must not coincide in half of their {pairs} pairs: their median distance is 0")
-    return (((lower.sqrt() + upper.sqrt()) / 2).to(z.dtype) * scale).to(home)
-
-
-def _middle(table: Tensor) -> tuple[Tensor, Tensor]:
-    """The two middle values, or the middle one twice, of what stands above the diagonal of a square table."""
-    i, j = torch.triu_indices(*table.shape, 1, device=table.device)
-    pairs = table[i, j]
-    lower = pairs.kthvalue((len(pairs) + 1) // 2).values
-    if len(pairs) % 2:
-        return lower, lower
-    below = pairs <= lower  # a second kthvalue would take as long as the first
-    return lower, torch.where(below.sum() > len(pairs) // 2, lower, pairs.masked_fill(below, math.inf).amin())
+    return median
 
 
 def mmd2(
@@ -129,7 +109,7 @@ def mmd2(
     if estimator == "rff":
         _validate.whole("features", features, least=1)
         _generator(generator)
-    z, rates, far = _scaled([x, y], *_bandwidths(bandwidths, x, y))  # (n + m, d)
+    z, rates = _scaled([x, y], *_bandwidths(bandwidths, x, y))  # (n + m, d)
     n, m = len(x), len(y)
     with torch.autocast(z.device.type, enabled=False):
         if estimator == "linear":
@@ -137,9 +117,9 @@ def mmd2(
         elif estimator == "rff":
             value = _random_features(z[:n], z[n:], rates, features, generator)
         elif estimator == "unbiased":
-            value = _weighted_sum(z, n, rates, far, (1 / n / (n - 1), -1 / n / m, 1 / m / (m - 1)))
+            value = _weighted_sum(z, n, rates, (1 / n / (n - 1), -1 / n / m, 1 / m / (m - 1)))
         else:
-            value = _weighted_sum(z, n, rates, far, (1 / n**2, -1 / n / m, 1 / m**2))
+            value = _weighted_sum(z, n, rates, (1 / n**2, -1 / n / m, 1 / m**2))
             value = value + (1 / n + 1 / m)  # i = j: k = 1
     return value.to(x.dtype)
 
@@ -157,12 +137,12 @@ def mmd2_by_label(z: Tensor, labels: Tensor, *, bandwidths: Bandwidths = None) -
     """
     x, y = _samples(z[:1], z[1:], least=1)  # any cut will do where rows are pooled
     dtype = x.dtype
-    z, rates, far = _scaled([x, y], *_bandwidths(bandwidths, x, y))
+    z, rates = _scaled([x, y], *_bandwidths(bandwidths, x, y))
     x, y = sides = torch.stack([labels == 0, labels == 1]).to(z)
     n, m = x.sum(), y.sum()
     partners = torch.stack([x / n / (n - 1) - y / n / m, y / m / (m - 1) - x / n / m])
     with torch.autocast(z.device.type, enabled=False):
-        return _weighted_sum(z, 0, rates, far, (1.0, 1.0, 1.0), sides, partners).to(dtype)
+        return _weighted_sum(z, 0, rates, (1.0, 1.0, 1.0), sides, partners).to(dtype)
 
 
 class PermutationTest(NamedTuple):
@@ -220,7 +200,7 @@ def permutation_test(
     labels = (None, None) if groups is None else _groups(groups, *samples)
     # Symmetric, and with a small x nothing cancels.
     (x, x_groups), (y, y_groups) = sorted(zip(samples, labels, strict=True), key=lambda side: len(side[0]))
-    z, rates, far = _scaled([x, y], *_bandwidths(bandwidths, x, y))  # (n + m, d)
+    z, rates = _scaled([x, y], *_bandwidths(bandwidths, x, y))  # (n + m, d)
     given, values, step = x.new_zeros(1, len(z)), [], max(1, SPLITS // len(z))
     given[0, : len(x)] = 1
     member = given  # whether the first, the second, ... of a random order goes to x
@@ -234,7 +214,7 @@ def permutation_test(
             order = order.gather(1, pooled[order].argsort(dim=1, stable=True))
         splits = torch.cat([given, x.new_zeros(noise.shape).scatter_(1, order, member.expand_as(order))])
         with torch.autocast(z.device.type, enabled=False):
-            block, size = _split_values(z, len(x), rates, far, splits)
+            block, size = _split_values(z, len(x), rates, splits)
         values.append(block[1:])
     statistic, null = block[0], torch.cat(values)
     # Few rows have few splits, and rows that coincide fewer: equal ones must not differ by rounding.
@@ -260,13 +240,13 @@ def witness(points: Tensor, x: Tensor, y: Tensor, *, bandwidths: Bandwidths) -> 
     x_wide, y_wide = _samples(x, y, least=1, wait=True)
     _validate.embeddings("points", points, like=x, like_name="x", same="width")
     p = len(points)
-    z, rates, far = _scaled([points.to(x_wide.dtype), x_wide, y_wide], *_bandwidths(bandwidths, x_wide, y_wide))
+    z, rates = _scaled([points.to(x_wide.dtype), x_wide, y_wide], *_bandwidths(bandwidths, x_wide, y_wide))
     weights = z.new_tensor([1 / len(x)] * len(x) + [-1 / len(y)] * len(y))
     values = z.new_zeros(p)
     with torch.autocast(z.device.type, enabled=False):
         for a, value in zip(z[:p].split(TILE), values.split(TILE), strict=True):
             for b, weight in zip(z[p:].split(TILE), weights.split(TILE), strict=True):
-                value += _tile(a, b, rates, far)[0] @ weight
+                value += _tile(a, b, rates)[0] @ weight
     return values.to(x_wide.dtype)
 
 
@@ -285,22 +265,15 @@ def coral(x: Tensor, y: Tensor) -> Tensor:
         (0.0, 9.0)
     """
     x, y = _samples(x, y, least=2)
-    value = _coral(_sizes.off_mean(x), _sizes.off_mean(y))
-    info = torch.finfo(value.dtype)
-    if _validate.reads_values(value) and not math.sqrt(info.tiny) < value < info.max:  # fourth powers of odd sizes
-        size = _sizes.power_of_two(x, y)
-        off = [_sizes.off_mean(sample / size) for sample in (x, y)]
-        within = _sizes.power_of_two(*off)
-        unit = _coral(*(sample / within for sample in off))
-        value = unit * (size * within) * (size * within) * (size * within) * (size * within)
-        value = _sizes.held(value, parts=unit - (16 * info.eps) ** 2, x=x, y=y)
-    return value
-
-
-def _coral(x: Tensor, y: Tensor) -> Tensor:
-    """Of samples off their means. (torch.cov would make a GPU wait.)"""
-    with torch.autocast(x.device.type, enabled=False):
-        return (x.T @ x / (len(x) - 1) - y.T @ y / (len(y) - 1)).square().sum() / (4 * x.shape[1] ** 2)
+    size = _sizes.power_of_two(x, y)
+    off = [_sizes.off_mean(sample / size) for sample in (x, y)]
+    spread = _sizes.power_of_two(*off)
+    with torch.autocast(x.device.type, enabled=False):  # torch.cov would make a GPU wait
+        of_x, of_y = (rows.T @ rows / (len(rows) - 1) for rows in (sample / spread for sample in off))
+        unit = (of_x - of_y).square().sum() / (4 * x.shape[1] ** 2)
+    value = unit * (size * spread) * (size * spread) * (size * spread) * (size * spread)
+    rounding = (16 * torch.finfo(value.dtype).eps) ** 2
+    return _sizes.held(value, parts=unit - rounding, x=x, y=y)
 
 
 # -- arguments
@@ -359,32 +332,32 @@ def _generator(generator: torch.Generator | None) -> None:
         raise TypeError(f"generator must be a torch.Generator, for nothing is random unseen, got {generator!r}")
 
 
-def _scaled(samples: list[Tensor], unit: Number, sigmas: list[Number]) -> tuple[Tensor, list[Number], bool]:
-    """All rows, one below the other, moved and scaled so that kernel r is exp(-rates[r] * squared distance); and
-    whether they lie so far apart that |a|² + |b|² - 2 a·b would say nothing about those that are near.
+def _scaled(samples: list[Tensor], unit: Number, sigmas: list[Number]) -> tuple[Tensor, list[Number]]:
+    """All rows, one below the other, moved and scaled so that kernel r is exp(-rates[r] * squared distance).
 
-    Moved to their mean, because that cancels badly far from the origin, too; rates[0] is 1. Far ones are moved to
-    their median, for a single one may have dragged the mean away, and on a CPU come in float64.
+    Moved to their mean, because |a|² + |b|² - 2 a·b cancels badly far from the origin; rates[0] is 1. Where some lie
+    far from it all the same, on a CPU: to their median, for a single one may have dragged the mean away; in float64.
     """
     z = torch.cat(samples)
     size = _sizes.power_of_two(z)
-    z, unit = (z, unit) if size == 1 else (z / size, unit / size)
+    if size != 1:
+        z, unit = z / size, unit / size
     factor = 1 / (math.sqrt(2) * (unit * sigmas[0]))
     z = z.sub_(z.detach().mean(dim=0)).mul_(factor)
-    largest = 2 * torch.linalg.vector_norm(z.detach(), dim=1).amax() * (sigmas[0] / sigmas[-1])
     rates = [(sigmas[0] / sigma) ** 2 for sigma in sigmas]
-    if not _validate.reads_values(largest):
-        return z, rates, False
-    if not largest.square().isfinite():
+    longest = torch.linalg.vector_norm(z.detach(), dim=1).amax() * (sigmas[0] / sigmas[-1])
+    if not _validate.reads_values(longest):
+        return z, rates
+    if not (2 * longest).square().isfinite():
+        narrow = unit * sigmas[-1] * size
         raise ValueError(
-            f"bandwidths must not be so small that distances / σ overflow in {z.dtype}, got "
-            f"{unit * sigmas[-1] * size:.3g} for distances up to {largest * unit * sigmas[-1] * size:.3g}"
+            f"bandwidths must not be so small that distances / σ overflow in {z.dtype}, got {narrow:.3g} for "
+            f"distances up to {2 * longest * narrow:.3g}"
         )
-    far = bool(largest > FAR)
-    if far:
+    if longest > NEAR:
         rows = torch.cat(samples).double() / size
         z = (rows - rows.detach().median(dim=0).values) * factor
-    return z, rates, far
+    return z, rates
 
 
 # -- the estimators, on rows from _scaled
@@ -420,7 +393,6 @@ def _weighted_sum(
     z: Tensor,
     n: int,
     rates: list[Number],
-    far: bool,
     weights: tuple[float, float, float],
     sides: Tensor | None = None,
     partners: Tensor | None = None,
@@ -428,8 +400,8 @@ def _weighted_sum(
     """The sum of weight * k(z[i], z[j]) over i ≠ j; weights for both among the first n rows, one, and none.
     Where sides and partners (2, rows) are given, each pair has a weight of its own too, sides[:, i] · partners[:, j].
     """
-    wanted = torch.is_grad_enabled() and (z.requires_grad or _validate.traced(z))
-    return _WeightedSum.apply(z, n, rates, far, weights, sides, partners, wanted)[0]
+    wanted = (torch.is_grad_enabled() and z.requires_grad) or _validate.traced(z)
+    return _WeightedSum.apply(z, n, rates, weights, sides, partners, wanted)[0]
 
 
 class _WeightedSum(torch.autograd.Function):
@@ -438,9 +410,9 @@ class _WeightedSum(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(z, n, rates, far, weights, sides, partners, wanted):
+    def forward(z, n, rates, weights, sides, partners, wanted):
         total, gradient = 0.0, torch.zeros_like(z)
-        for i, j, kernel, slope in _tiles(z, n, rates, far, want_slope=wanted):
+        for i, j, kernel, slope in _tiles(z, n, rates, want_slope=wanted):
             weight = weights[(i.start >= n) + (j.start >= n)]
             if sides is not None:
                 own = (sides[:, i, None] * partners[:, None, j]).sum(dim=0)
@@ -458,20 +430,25 @@ class _WeightedSum(torch.autograd.Function):
     def setup_context(ctx, inputs, output):
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1])
+        ctx.save_for_forward(output[1])
+
+    @staticmethod
+    def jvp(ctx, tangent, *_):
+        return (ctx.saved_tensors[0] * tangent).sum(), None
 
     @staticmethod
     @once_differentiable
     def backward(ctx, upstream, _):
-        return upstream * ctx.saved_tensors[0], *[None] * 7
+        return upstream * ctx.saved_tensors[0], *[None] * 6
 
 
-def _split_values(z: Tensor, n: int, rates: list[Number], far: bool, splits: Tensor) -> tuple[Tensor, Tensor]:
+def _split_values(z: Tensor, n: int, rates: list[Number], splits: Tensor) -> tuple[Tensor, Tensor]:
     """The unbiased MMD² of each split (s, rows of z) of the rows into n of x (1) and the others of y (0); and the
     size of what was added and subtracted for it. The kernel in 64 bits, where there are any: or else rows that
     coincide would not have the same in common with all others."""
     m = len(z) - n
     of_row, xx = splits.new_zeros(len(z)), torch.zeros_like(splits[:, 0])
-    for i, j, kernel, _ in _tiles(z if z.device.type == "mps" else z.double(), n, rates, far):
+    for i, j, kernel, _ in _tiles(z if z.device.type == "mps" else z.double(), n, rates):
         kernel = kernel.to(splits)
         xx += (1 + (i != j)) * ((splits[:, i] @ kernel) * splits[:, j]).sum(dim=1)
         of_row[i] += kernel.sum(dim=1)
@@ -486,7 +463,7 @@ def _split_values(z: Tensor, n: int, rates: list[Number], far: bool, splits: Ten
 # -- the kernel matrix, a tile at a time
 
 
-def _tiles(z: Tensor, n: int, rates: list[Number], far: bool, *, want_slope: bool = False) -> Iterator[tuple]:
+def _tiles(z: Tensor, n: int, rates: list[Number], *, want_slope: bool = False) -> Iterator[tuple]:
     """Slices i <= j of the rows, and _tile of them: the other half of the matrix is its mirror image.
 
     The diagonal is 0, and no tile has rows of both samples, x (the first n) and y.
@@ -496,17 +473,17 @@ def _tiles(z: Tensor, n: int, rates: list[Number], far: bool, *, want_slope: boo
     pairs = list(combinations_with_replacement(parts, 2))
     quiet = len(pairs) < 200 or torch.compiler.is_compiling()
     for i, j in pairs if quiet else tqdm(pairs, leave=False, delay=1):
-        yield i, j, *_tile(z[i], z[j], rates, far, same=i == j, want_slope=want_slope)
+        yield i, j, *_tile(z[i], z[j], rates, same=i == j, want_slope=want_slope)
 
 
 def _tile(
-    a: Tensor, b: Tensor, rates: list[Number], far: bool, *, same: bool = False, want_slope: bool = False
+    a: Tensor, b: Tensor, rates: list[Number], *, same: bool = False, want_slope: bool = False
 ) -> tuple[Tensor, Tensor]:
     """The average of exp(-rate * |a[i] - b[j]|²) over rates, and, if wanted, its derivative by the squared distance.
 
     `same`: a is b, and a point and itself are no pair.
     """
-    squared = (_sizes.exact_squared_distances if far else _sizes.squared_distances)(a, b)  # (len(a), len(b))
+    squared = _sizes.squared_distances(a, b, near=NEAR**2 / rates[-1])  # (len(a), len(b))
     if same:
         squared.fill_diagonal_(math.inf)
     kernel, slope = torch.zeros_like(squared), torch.zeros_like(squared[: len(a) * want_slope])

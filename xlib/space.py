@@ -77,8 +77,8 @@ def uniformity(z: torch.Tensor, *, t: float = 2) -> torch.Tensor:
     if home.type == "mps":  # has no gradient of cdist in torch 2.5
         z = z.cpu()
     near = z - z.mean(dim=0)
-    rounding = torch.finfo(z.dtype).eps * near.detach().square().sum(dim=1).amax()
-    if _validate.reads_values(z) and t * rounding.item() < 1e-5:
+    rounding = t * torch.finfo(z.dtype).eps * near.detach().square().sum(dim=1).amax()
+    if _validate.traced(z) or (_validate.reads_values(z) and rounding < 1e-5):
         with torch.autocast(z.device.type, enabled=False):
             squared = _sizes.squared_distances(near, near)  # (N, N)
     else:

@@ -12,6 +12,7 @@ Paper: Radford et al. 2021, Learning Transferable Visual Models From Natural Lan
 
 import argparse
 import math
+import os
 import re
 
 import torch
@@ -21,7 +22,7 @@ from tqdm import tqdm
 
 from xlib.data import numbers
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+DEVICE = torch.device(os.environ.get("XLIB_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
 WAYS = {"en": ("{}", "the number {}", "a photo of {}", "{} written by hand"), "zh": ("数字{}", "手写的{}")}
 CAPTIONS = [way.format(numbers.caption(n, language=to)) for n in numbers.NUMBERS for to in WAYS for way in WAYS[to]]
 WORD = re.compile(r"[a-z]+|[\u4e00-\u9fff]")  # "forty-two" is two words; Chinese is cut into characters
@@ -43,7 +44,8 @@ def random_affine(images, generator):
     from_x = [turn.cos() / size, (slant - turn.sin()) / size * h / w, 0.2 * across]
     from_y = [turn.sin() / size * w / h, turn.cos() / size, 0.2 * down]
     grid = F.affine_grid(torch.stack(from_x + from_y, dim=1).view(n, 2, 3), images.shape, align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    edge = 1 - 1 / torch.tensor([w, h], device=images.device)  # the middle of the outermost pixel: it is repeated
+    return F.grid_sample(images, grid.clamp(-edge, edge), align_corners=False)
 
 
 def info_nce(za, zb, scale):

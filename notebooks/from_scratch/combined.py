@@ -12,6 +12,7 @@ Papers: Radford et al. 2021 (CLIP), arXiv 2103.00020; Ganin et al. 2016 (DANN), 
 import argparse
 import copy
 import math
+import os
 import re
 
 import torch
@@ -21,7 +22,7 @@ from tqdm import tqdm
 
 from xlib.data import numbers
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+DEVICE = torch.device(os.environ.get("XLIB_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
 STRENGTH, LAMBDA = 0.6, 0.3  # how far the photographs show, from 0 to 1; how strong the reversed gradient becomes
 GREY = 0.0  # try 1.0: lesson 06's grey levels turn contrasts round, as bright photographs do
 WAYS = {"en": ("{}", "the number {}", "a photo of {}", "{} written by hand"), "zh": ("数字{}", "手写的{}")}
@@ -41,13 +42,12 @@ def augment(images, generator):
     n, _, h, w = images.shape
     turn, size, slant, down, across = 2 * torch.rand(5, n, generator=generator, device=images.device) - 1
     turn, size, slant = turn * math.radians(10), 1 + 0.12 * size, 0.12 * slant
-    # Where each pixel comes from. Coordinates run from -1 to 1 along both sides, hence the ratios of the sides.
-    from_x = [turn.cos() / size, (slant - turn.sin()) / size * h / w, 0.2 * across]
+    from_x = [turn.cos() / size, (slant - turn.sin()) / size * h / w, 0.2 * across]  # of each pixel, from -1 to 1
     from_y = [turn.sin() / size * w / h, turn.cos() / size, 0.2 * down]
     grid = F.affine_grid(torch.stack(from_x + from_y, dim=1).view(n, 2, 3), images.shape, align_corners=False)
-    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    edge = 1 - 1 / torch.tensor([w, h], device=images.device)  # the middle of the outermost pixel: it is repeated
     shade = GREY * torch.rand(n, 1, 1, 1, generator=generator, device=images.device) if GREY else 0
-    return (images - shade).abs()
+    return (F.grid_sample(images, grid.clamp(-edge, edge), align_corners=False) - shade).abs()
 
 
 def info_nce(za, zb, scale):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from xlib.course import runtime
-from xlib.course._checkpoint import Checkpoint, needs_closure, takes_loss
+from xlib.course._checkpoint import Checkpoint, step_schedule
 from xlib.progress import tqdm
 
 
@@ -109,8 +109,8 @@ def fit(
             raise ValueError(f"{name} must be at least 1, got {value}")
     if live is not None and snapshot is None:
         raise ValueError("live shows snapshots: it needs snapshot=..., a function that returns them")
-    if needs_closure(optimizer):
-        raise ValueError(f"optimizer {type(optimizer).__name__} calls the loss itself (a closure); fit takes others")
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ValueError("optimizer LBFGS calls the loss itself (a closure); fit takes others")
     store = None
     if checkpoint is not None:
         store = Checkpoint(checkpoint, model, optimizer, scheduler, generator, steps=steps, title=title)
@@ -125,7 +125,6 @@ def fit(
         model.train()
         device = next(model.parameters()).device
         precision = runtime.autocast(device) if mixed else contextlib.nullcontext()
-        told = scheduler is not None and takes_loss(scheduler)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         silent = {} if first else {"disable": True}  # and else as TQDM_DISABLE says
@@ -137,7 +136,7 @@ def fit(
                 while run.step < steps and not stop:
                     run.history.append(_one_step(model, loss, optimizer, run.step, precision))
                     if scheduler is not None:
-                        scheduler.step(*[run.history[-1]["loss"]] * told)
+                        step_schedule(scheduler, run.history[-1]["loss"])
                     if after_step is not None:
                         after_step()
                     bar.update()

@@ -57,16 +57,17 @@ def as_rgb(picture: Picture) -> Image.Image:
 
 def _as(picture: Picture, mode: str) -> Image.Image:
     if isinstance(picture, str | os.PathLike):
-        return _read(Path(picture).expanduser(), 0, mode)
+        return _read(Path(picture).expanduser(), None, mode)
     if not isinstance(picture, Image.Image):
         raise TypeError(f"a picture must be a PIL image or the path of a file, got {type(picture).__name__}")
     return _read(picture.filename, picture.tell(), mode) if _unread(picture) else _as_mode(picture, mode)
 
 
-def _read(path: str | os.PathLike, frame: int, mode: str) -> Image.Image:
+def _read(path: str | os.PathLike, frame: int | None, mode: str) -> Image.Image:
     # By an open file: of a TIFF that lies on its side, given by its name, Pillow 13 mixes up width and height.
     with open(path, "rb") as file, Image.open(file) as opened:
-        opened.seek(frame)
+        if frame not in (None, opened.tell()):  # some formats count from 1, or cannot seek at all
+            opened.seek(frame)
         return _as_mode(opened, mode)
 
 
@@ -100,11 +101,18 @@ def _as_mode(picture: Image.Image, mode: str) -> Image.Image:
 
 def _grey(picture: Image.Image) -> Image.Image:
     """Greys of 16 or 32 bits, or floating, as a picture of 8 bits."""
-    x = np.asarray(picture, dtype=np.float64)
+    x = np.asarray(picture)
     if not np.isfinite(x).all():
         raise ValueError("a picture must hold finite numbers, got NaN or infinity")
-    low, high = x.min(), x.max()
+    low, high = float(x.min()), float(x.max())
     limits = (1, 255, 65535) if picture.mode == "F" else (255, 65535)
     white = next((limit for limit in limits if low >= 0 and high <= limit), None)
-    x = x / white if white else (x - low) / (high - low)
-    return Image.fromarray((x * 255).round().astype(np.uint8))
+    black, scale = (0, white) if white else (low, high - low or 1)
+    grey = np.empty(x.shape, np.uint8)
+    for line, given in zip(grey, x, strict=True):  # a large picture is not held in 64 bits
+        line[:] = ((given.astype(np.float64) - black) / scale * 255).round()
+    grey = Image.fromarray(grey)
+    clear = picture.info.get("transparency")
+    if picture.mode.startswith("I;16") and isinstance(clear, int):  # which PIL knows of with 8 bits only
+        grey.putalpha(Image.fromarray(np.where(x == clear, 0, 255).astype(np.uint8)))
+    return grey

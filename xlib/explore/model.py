@@ -393,7 +393,10 @@ class ExplorerModel(T.HasTraits):
         """(M,) how many of the rows `near` (M, k) are also among the k nearest to these places (M, 2) of a layout."""
         x, y = layout.frames[step].T
         drawn = _first(self.k, np.hypot(x - places[:, :1], y - places[:, 1:]), others)
-        return ((near[:, :, None] == drawn[:, None]) & (near >= 0)[:, :, None]).sum((1, 2))
+        is_drawn = np.zeros((len(near), len(x) + 1), bool)
+        np.put_along_axis(is_drawn, drawn, True, 1)
+        is_drawn[:, -1] = False  # where −1 points
+        return np.take_along_axis(is_drawn, near, 1).sum(1)
 
     def _agreement(self, both, k, step):
         """A sentence on how far the map agrees with the truth, and a warning where that is little: there the warning
@@ -507,8 +510,8 @@ def fold(text):
 
 
 def _first(k, cost, allowed):
-    """(M, k): of each row of `cost` (M, N) the columns with the k lowest costs among those allowed, lowest first, ties
-    in their order; −1 for where there are fewer."""
+    """(M, k): of each row of `cost` (M, N) the columns with the k lowest costs among those allowed, lowest first and
+    ties in their order; −1 for where there are fewer."""
     cost = np.where(allowed, cost, np.inf)
     most = np.partition(cost, k - 1, axis=1)[:, k - 1 : k]  # most columns need no sorting
     rows, columns = np.nonzero((cost <= most) & allowed)

@@ -119,14 +119,16 @@ def offline(model):
     """What a kernel would have answered: for each item its neighbours at the last snapshot, among all and among the
     other modality, and how many of them are also nearest on each map; its ranks; each step's alternative text."""
     step, n = len(model.steps) - 1, len(model.captions)
-    rows, cosines = np.empty((2, n, model.k), "<i4"), np.empty((2, n, model.k), "<i2")
-    agree = {name: np.empty((2, n), "<i4") for name in model.layouts}
-    ranks = np.empty((n, 2), "<i4")
+    rows, cosines = np.full((2, n, model.k), -1, "<i4"), np.zeros((2, n, model.k), "<i2")
+    agree = {name: np.zeros((2, n), "<i4") for name in model.layouts}
+    ranks = np.zeros((n, 2), "<i4")
     for start in tqdm(range(0, n, size := max(1, BLOCK // n)), desc="neighbours", leave=False, delay=1):
         here = np.arange(start, min(start + size, n))
         ranks[here] = model.pair_ranks(here, step)
         for a, among in enumerate(("all", "other")):
             others = model.others(here, among)
+            if not others.any():
+                continue
             rows[a, here], found = model.retrieve(model.unit[step][here], others, step)
             cosines[a, here] = (found * 10_000).round()
             for name, layout in model.layouts.items():
