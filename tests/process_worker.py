@@ -6,6 +6,7 @@ Meets the others through a file in FOLDER, and leaves what it found there for th
 import datetime
 import os
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -125,12 +126,29 @@ def found_by(rank, world):
             lambda a, n=n: (all_gather_with_grad(a) * normal(10 + rank, n, 5)).sum(), za[rows]
         )
         found["leaves"][split, "autocast"] = with_gradients(under_autocast, za[rows].float(), zb[rows].float())
+        weights = normal(10 + rank, n, 5).bfloat16()
+        found["leaves"][split, "bfloat16"] = all_gather_with_grad(za[rows].bfloat16())
+        found["leaves"][split, "bfloat16 wishes"] = with_gradients(
+            lambda a, weights=weights: (all_gather_with_grad(a) * weights).sum(), za[rows].bfloat16()
+        )
     everyone = {2: [6, 4], 4: [3, 3, 2, 2]}[world]
     for name, loss in LOSSES.items():
         found["ddp"][name] = training(DistributedDataParallel(Model()), loss, mine(everyone, rank), steps=3)
     even = mine([8 // world] * world, rank)
     found["ddp"]["trap"] = training(DistributedDataParallel(Model()), detached_info_nce, even)
     return found
+
+
+def one_bad_batch(rank, world):
+    """What each process hears when the first one's batch is wrong, and after how many seconds."""
+    za, zb, scale = vectors(3)
+    wrong = {2: za * torch.nan, 4: za[:0]}[world]
+    start = time.monotonic()
+    try:
+        info_nce_distributed(za if rank else wrong, zb, logit_scale=scale)
+    except (ValueError, RuntimeError) as error:  # a ValueError is none of torch's
+        return type(error).__name__, str(error), time.monotonic() - start
+    return None
 
 
 def main():
@@ -142,9 +160,10 @@ def main():
         world_size=world,
         timeout=datetime.timedelta(seconds=60),
     )
-    torch.save(found_by(rank, world), folder / f"{rank}.pt")
+    found = found_by(rank, world)
     dist.barrier()
-    dist.destroy_process_group()
+    found["one bad batch"] = one_bad_batch(rank, world)  # the last thing they do together
+    torch.save(found, folder / f"{rank}.pt")
 
 
 if __name__ == "__main__":

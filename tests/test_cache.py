@@ -176,7 +176,7 @@ def test_processes_that_write_at_once_never_read_half_a_file(place):
         (folder() / f"ready{time.time_ns()}").touch()
         while len(list(folder().glob("ready*"))) < 2:
             time.sleep(0.001)
-        for round in range(60):
+        for round in range(40):
             found = cached("shared", str(round % 3), lambda: make(round % 3))
             assert all(torch.equal(found[name], tensor) for name, tensor in make(round % 3).items())
     """
@@ -253,6 +253,15 @@ def test_a_place_where_no_file_can_be_made_is_named_before_anything_is_written(t
     with pytest.raises(error, match=said), written_whole(kind(tmp_path / name)):
         pytest.fail("the work begins all the same")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_a_name_may_begin_with_a_tilde_that_is_nobodys_home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with written_whole("~nobodys.txt") as beside:
+        beside.write_text("kept", "utf-8")
+    assert (tmp_path / "~nobodys.txt").read_text("utf-8") == "kept"
+    with pytest.raises(FileNotFoundError, match=r"^the folder ~nobodys does not exist"), written_whole("~nobodys/a"):
+        pytest.fail("the work begins all the same")
 
 
 def test_an_error_of_the_disk_names_the_file_and_not_the_one_beside_it(tmp_path, monkeypatch):

@@ -209,6 +209,10 @@ def test_an_unknown_split_is_named(load):
             ["a dog", "a cat"],
             r"captions\[0\] must be a list of one or more strings, got 'a dog'",
         ),  # by letters
+        ([1, 2], [["a"], None], r"captions\[1\] must be a list of one or more strings, got None"),
+        ([1, 2], [["a"], float("nan")], r"captions\[1\] must be a list of one or more strings, got nan"),
+        ([1, 2], [["a"], ["b", None]], r"captions\[1\] must be a list of one or more strings, got \['b', None\]"),
+        ([], [], "images must not be empty"),
     ],
 )
 def test_each_picture_has_captions(images, own, message):

@@ -2,9 +2,11 @@
 
 import copy
 import json
+import math
 import os
 import random
 import runpy
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -388,6 +390,18 @@ def test_a_cell_that_runs_again_with_the_same_objects(tmp_path, live):
     assert alike(parts.state(), unbroken(20, **made).state())
 
 
+@pytest.mark.parametrize("anew", [False, True], ids=["the same schedule", "one made anew"])
+def test_an_optimizer_in_use_that_keeps_nothing(tmp_path, anew):
+    """Plain SGD has no state that tells of its use; the cell fails at step 14 and runs again."""
+    made = {"optimizer": OPTIMIZERS["SGD"], "scheduler": lambda o: schedules.StepLR(o, 4)}
+    parts = Parts(**made)
+    with pytest.raises(RuntimeError, match="power cut"):
+        parts.fit(20, tmp_path, loss=lambda step: parts.loss(step) if step < 14 else cut())
+    if anew:
+        parts.scheduler = made["scheduler"](parts.optimizer)
+    assert rates(parts, tmp_path, 24) == pytest.approx(rates(Parts(**made), None, 24)[10:])
+
+
 def test_a_rate_set_in_the_live_optimizer_is_in_force(tmp_path, capsys):
     parts = Parts()
     parts.fit(10, tmp_path)
@@ -486,9 +500,9 @@ def test_another_dtype_goes_on(tmp_path, before, after):
     assert second.optimizer.state_dict()["state"][0]["exp_avg"].dtype == after
 
 
-def test_every_may_change(tmp_path):
-    Parts().fit(10, tmp_path, snapshot=lambda: torch.zeros(2))
-    run = Parts().fit(20, tmp_path, snapshot=lambda: torch.zeros(2), every=4)
+def test_every_may_change_and_numbers_may_be_numpys_or_torchs(tmp_path):
+    Parts().fit(np.int64(10), tmp_path, snapshot=lambda: torch.zeros(2))
+    run = Parts().fit(torch.tensor(20), tmp_path, snapshot=lambda: torch.zeros(2), every=np.int32(4))
     assert [step for step, _ in run.snapshots] == [0, 5, 10, 12, 16, 20]
 
 
@@ -613,6 +627,12 @@ def test_what_cannot_go_on_is_refused_and_nothing_moves(tmp_path, changed, says)
     refused(Parts(seed=1, **changed), tmp_path, 20, says)
 
 
+def test_rmsprop_cannot_begin_to_have_momentum(tmp_path):
+    Parts(optimizer=lambda p: torch.optim.RMSprop(p)).fit(5, tmp_path)
+    other = Parts(optimizer=lambda p: torch.optim.RMSprop(p, momentum=0.9))
+    refused(other, tmp_path, 9, "momentum=0, which cannot become 0.9")
+
+
 def test_another_shape_of_snapshot_is_refused(tmp_path):
     Parts().fit(5, tmp_path, snapshot=lambda: torch.zeros(12, 2))
     says = r"has snapshots of shape \(12, 2\), and snapshot returns \(12, 3\)"
@@ -677,18 +697,17 @@ def test_what_cannot_be_kept_is_named_before_the_first_step(tmp_path):
         def get_extra_state(self):
             return object()
 
-    with pytest.raises(ValueError, match=r"model\._extra_state holds a object, which cannot be kept"):
+    with pytest.raises(ValueError, match=r"model\._extra_state cannot be kept in a checkpoint: it holds a object"):
         Parts(model=lambda: Secret(4, 1)).fit(3, tmp_path)
     lone = nn.Parameter(torch.zeros(3))
     with pytest.raises(
         ValueError, match=r"model must hold all that the optimizer trains, but lacks one of shape \(3,\)"
     ):
         Parts(optimizer=lambda p: torch.optim.SGD([*p, lone])).fit(3, tmp_path)
-    for odd in (torch.eye(3).to_sparse(), torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)):
-        model = nn.Linear(4, 1)
-        model.register_buffer("odd", odd)
-        with pytest.raises(ValueError, match=r"model.odd cannot be kept in a checkpoint"):
-            Parts(model=lambda model=model: model).fit(3, tmp_path)
+    sparse = nn.Linear(4, 1)
+    sparse.register_buffer("few", torch.eye(3).to_sparse())
+    with pytest.raises(ValueError, match=r"model.few cannot be kept in a checkpoint"):
+        Parts(model=lambda: sparse).fit(3, tmp_path)
     parts = Parts()
     parts.generator = np.random.default_rng()
     with pytest.raises(TypeError, match=r"generator must be a torch.Generator, got Generator"):
@@ -810,6 +829,57 @@ def test_two_runs_cannot_have_one_folder_at_once(tmp_path):
     assert Parts().fit(10, tmp_path).step == 10  # free again
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_within_a_step_or_within_a_save(tmp_path, monkeypatch, capsys, times):
+    """The second one acts at once: half a step is in no checkpoint."""
+
+    def press():
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    parts = Parts()
+
+    def loss(step):
+        value = parts.loss(step)  # batch and running means have moved
+        if step == 12:
+            press()
+        return value
+
+    run = parts.fit(20, tmp_path / "step", loss=loss)
+    assert (run.interrupted, run.step) == (True, 14 - times)
+    said = {1: "of 20 steps; what was reached is kept\n", 2: "of 20 steps; the checkpoint stays as it was\n"}
+    assert capsys.readouterr().out == f"training: stopped by you after {14 - times} {said[times]}"
+    reached = files(tmp_path / "step")
+    assert sorted(reached) == ["state.json", f"step-{13 if times == 1 else 10}.safetensors"]
+
+    def save_file(tensors, path, saved=_checkpoint.save_file):
+        press()
+        saved(tensors, path)
+
+    Parts().fit(5, tmp_path / "save")
+    monkeypatch.setattr(_checkpoint, "save_file", save_file)
+    Parts().fit(20, tmp_path / "save")
+    monkeypatch.undo()
+    assert sorted(files(tmp_path / "save")) == ["state.json", f"step-{10 if times == 1 else 5}.safetensors"]
+    for folder in ("step", "save"):
+        resumed = Parts(seed=3)
+        resumed.fit(20, tmp_path / folder)
+        assert same(resumed, unbroken(20))
+
+
+def test_after_a_divergence_the_run_goes_on_from_the_checkpoint(tmp_path, capsys):
+    def fitted(parts, rate):
+        broken = lambda step: parts.loss(step) * (math.nan if step == 7 and rate > 0.05 else 1)  # noqa: E731
+        return parts.fit(20, tmp_path, loss=broken)
+
+    for _ in range(2):
+        with pytest.raises(training.TrainingDiverged, match="step 7"):
+            fitted(Parts(scheduler=one_cycle(20)), 0.1)
+    assert capsys.readouterr().out == ""
+    assert fitted(Parts(scheduler=one_cycle(20, 0.01)), 0.01).step == 20
+    assert "goes on after step 5 with lr 0.01 in place of 0.1" in capsys.readouterr().out
+
+
 def test_a_diverged_run_is_in_the_error(tmp_path):
     parts = Parts()
     with pytest.raises(training.TrainingDiverged, match="step 7: loss term 'loss' is nan") as caught:
@@ -827,7 +897,7 @@ def test_numbers_as_json_gives_them_back_fit_what_they_were():
     assert again == now
     assert isinstance(again["milestones"], Counter)
     assert isinstance(again["pair"], tuple)
-    with pytest.raises(ValueError, match="scheduler holds a set, which cannot be kept"):
+    with pytest.raises(ValueError, match="scheduler cannot be kept in a checkpoint: it holds a set"):
         _checkpoint._plain("scheduler", {1, 2})
 
 

@@ -140,6 +140,15 @@ def test_a_silent_server_is_left_after_the_timeout(server, path):
     assert path.with_name("data.bin.part").stat().st_size == 150_000
 
 
+@pytest.mark.parametrize("wrong", ["abc", "0", "-1", "nan", "inf", "1e9", "5 s"])
+def test_a_timeout_that_is_none_is_named(server, path, monkeypatch, wrong):
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", wrong)
+    with pytest.raises(Unavailable, match=f"^HF_HUB_DOWNLOAD_TIMEOUT must be a number of .* above 0, got '{wrong}'"):
+        fetch([f"{server.url}/data.bin"], path, digest=MD5)
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", " 5\n")
+    assert download.timeout() == 5
+
+
 @pytest.mark.parametrize("fault", ["404", "500", "corrupt", "stall", "closed"])
 def test_the_next_address_serves_where_the_first_fails(server, path, fault):
     first = {"404": f"{server.url}/gone.bin", "closed": "http://127.0.0.1:9/data.bin"}.get(fault)
@@ -264,6 +273,16 @@ def test_a_bundle_that_is_not_there_is_named(secure, path, certificate, monkeypa
     with pytest.raises(Unavailable, match=rf"^{name} names .*{file}, which {state}: correct it or unset it"):
         fetch([f"{secure.url}/data.bin"], path, digest=MD5)
     assert not secure.asked
+
+
+def test_a_bundle_that_may_not_be_read_is_not_called_missing(secure, path, certificate, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate / "ca.pem"))
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", refuse)
+    with pytest.raises(Unavailable, match=r"^REQUESTS_CA_BUNDLE names .*ca\.pem, which cannot be read: correct it"):
+        fetch([f"{secure.url}/data.bin"], path, digest=MD5)
 
 
 def test_where_python_finds_no_certificates_those_of_certifi_are_trusted(monkeypatch):

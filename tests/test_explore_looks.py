@@ -59,7 +59,7 @@ def test_of_more_classes_the_largest_have_colours_and_a_sentence_says_so():
     one = explore(PLAIN, labels=[i % 27 for i in range(40)])
     assert one.setup["tones"][-1] == "other (1 class)"
     assert one.setup["remarks"] == [
-        "The 26 largest of 27 classes have a colour of their own; the smallest one is grey."
+        "The 26 largest of 27 classes have a colour of their own; the other one is grey."
     ]
 
 
@@ -88,11 +88,24 @@ def test_more_domains_than_shapes_share_the_last_one(many, shapes):
         rest = many - 11
         assert w.setup["groups"] == [*(f"d{i}" for i in range(11)), f"other ({rest} domains)"]
         assert w.setup["remarks"] == [
-            f"The 11 largest of {many} domains have their own shape; the other {rest} share one."
+            f"The 11 largest of {many} domains have a shape of their own; the other {rest} share one."
         ]
         assert w.model.group.tolist() == [min(i % many, 11) for i in range(40)]
     assert len(static.MARKERS) == looks.SHAPES
     assert w._picture(False).size == (760, 500)
+
+
+def test_the_stills_legend_of_twelve_shapes_and_26_classes_stays_within_the_picture(monkeypatch):
+    legends = []
+    legend = static.Figure.legend
+    monkeypatch.setattr(static.Figure, "legend", lambda self, **o: legends.append(legend(self, **o)) or legends[-1])
+    names = {"labels": [f"a class with a long name {i % 27}" for i in range(81)], "domains": [i % 12 for i in range(81)]}
+    w = explore(np.random.default_rng(0).normal(size=(81, 4)), **names)
+    w._picture(False)
+    box = legends[-1].get_window_extent()
+    assert box.x1 <= 760
+    assert 40 <= box.y0 < box.y1 <= 500  # and above the sentence on what is grey
+    assert len(legends[-1].get_texts()) == 12 + 27
 
 
 def test_modalities_are_told_apart_by_shape_too():
@@ -116,7 +129,7 @@ def test_values_have_even_steps_of_one_scale(seed, scale):
     np.testing.assert_allclose((colours.of[known] - 1) / 63, share[known], atol=0.51 / 63)
     assert colours.scale["missing"] == 2
     read = [float(colours.scale[end].replace("−", "-").replace(",", "")) for end in ("low", "middle", "high")]
-    np.testing.assert_allclose(read, [low, low / 2 + high / 2, high], atol=2e-3 * scale)
+    np.testing.assert_allclose(read, [low, low / 2 + high / 2, high], atol=0.006 * (high - low))
 
 
 @pytest.mark.parametrize("far", [[1e6], [-1e6], [1e6, 1e9], [1e6, -1e6], [1e308, -1e308]])
@@ -138,6 +151,10 @@ def test_a_far_value_does_not_make_all_others_one_colour(far):
         ([1000.001, 1000.002] * 15, {"low": "1000.001", "middle": "1000.0015", "high": "1000.002", "missing": 0},
          {1, 64}),
         ([-0.0, 1] * 15, {"low": "0", "middle": "0.5", "high": "1", "missing": 0}, {1, 64}),
+        ([-4.054, 11.39] * 15, {"low": "−4.1", "middle": "3.7", "high": "11.4", "missing": 0}, {1, 64}),
+        ([-4187.4, 3884] * 15, {"low": "−4187", "middle": "−152", "high": "3884", "missing": 0}, {1, 64}),
+        ([1e-9, 2.9e8] * 15, {"low": "0", "middle": "145,000,000", "high": "290,000,000", "missing": 0}, {1, 64}),
+        ([1e-9, 3.456e-9] * 15, {"low": "1e−9", "middle": "2.23e−9", "high": "3.46e−9", "missing": 0}, {1, 64}),
         ([1e7, 2.5e7] * 15, {"low": "10,000,000", "middle": "17,500,000", "high": "25,000,000", "missing": 0},
          {1, 64}),
     ],
@@ -147,6 +164,8 @@ def test_the_numbers_of_the_legend_are_as_people_write_them(values, scale, of):
         warnings.simplefilter("error")
         w = widget(values=values)
         assert (w.setup["scale"], set(w.model.colours.of.tolist())) == (scale, of)
+        said = "Colour: " + ("one value, 5." if values[0] == 5 else f"values from {scale['low']} to ") if scale else ""
+        assert said in w.alt_text
         assert w._picture(True).size == (760, 500)
 
 
@@ -158,7 +177,7 @@ def test_values_are_in_the_card_the_table_the_alternative_text_and_the_still():
     assert columns[7, 1:].argsort().tolist() == list(range(N - 1))  # by which the table sorts
     assert w.setup["tones"] == []  # colour tells the values; the labels are in the card
     assert w.setup["classes"] == ["0", "1", "2"]
-    assert "Colour: values from 0.25 to 29, 1 missing." in w.alt_text
+    assert "Colour: values from 0.2 to 29, 1 missing." in w.alt_text
     bare = widget(values=values, images=None, labels=None)._picture(False)
     pixels = np.asarray(bare.convert("RGB")).reshape(-1, 3)
     for colour in (looks.SCALE[0], looks.SCALE[-1], looks.MISSING[False]):  # the ends of the bar, and "no value"
@@ -262,10 +281,11 @@ def test_a_far_item_does_not_hide_the_map(n, far, kind):
     assert set(q[list(far)].flatten().tolist()) & {0, 65535}  # at the rim, which no other item reaches
     assert not set(q[rest].flatten().tolist()) & {0, 65535}
     words = "1 item lies" if len(far) == 1 else "2 items lie"
-    assert f" {words} beyond the edge of the map." in w.alt_text
+    assert f" {words} beyond the edge of the map, where the arrow" in w.alt_text
     if kind == "pca":  # its axes are those of the other items
         whole = projections.pca(z[None, rest].astype("f4"))
-        assert w.model.axes == whole.axes
+        without = f", without {len(far)} far item{'s' * (len(far) > 1)})"
+        assert w.model.axes == [name.replace(")", without) for name in whole.axes]
         np.testing.assert_allclose(w.model.frames[0, rest], whole.frames[0], atol=1e-3)
 
 

@@ -238,14 +238,16 @@ def test_what_stands_in_a_box_or_at_a_link_stays(notebook):
     import ipywidgets
 
     notebook.run("a")
-    boxed, linked, free = explore(Z), explore(Z), explore(Z)
+    boxed, elsewhere, linked, free = (explore(Z) for _ in range(4))
     box = ipywidgets.VBox([boxed])
+    other = type("Container", (ipywidgets.DOMWidget,), {"children": traitlets.List()})(children=[elsewhere])
     link = traitlets.link((linked, "step"), (ipywidgets.IntSlider(max=2), "value"))
     notebook.run("a")
     explore(Z)
-    assert (opened(boxed), opened(linked), opened(free)) == (True, True, False)
+    assert [*map(opened, (boxed, elsewhere, linked, free))] == [True, True, True, False]
     link.unlink()
     box.close()
+    other.close()
 
 
 def test_outside_a_notebook_nothing_is_closed(monkeypatch):

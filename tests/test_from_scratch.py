@@ -66,6 +66,16 @@ def test_it_is_short_and_imports_torch_and_the_data_alone(name):
     assert "xlib.data" in modules
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_variable_decides_the_device(name, monkeypatch):
+    for asked, device in (("", "cuda" if torch.cuda.is_available() else "cpu"), ("cpu", "cpu"), (" Meta\n", "meta")):
+        monkeypatch.setenv("XLIB_DEVICE", asked)
+        assert results.from_scratch_script(name).DEVICE == torch.device(device)
+    monkeypatch.setenv("XLIB_DEVICE", "gpu")
+    with pytest.raises(RuntimeError, match="Expected one of cpu, cuda"):
+        results.from_scratch_script(name)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_from_another_folder_and_prints_chance_and_a_baseline(name, tmp_path):

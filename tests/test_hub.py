@@ -58,10 +58,11 @@ def test_a_data_set_lies_elsewhere_than_a_model_of_that_name(server):
     assert (bring() / "data/weights.bin").read_bytes() == LARGE
 
 
-def test_a_download_that_is_cut_off_goes_on_where_it_stopped_even_in_a_later_call(server):
+def test_a_download_that_is_cut_off_goes_on_where_it_stopped_even_in_a_later_call(server, monkeypatch):
     server.fail(LARGE, "stall")
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "1")
     with pytest.raises(
-        Unavailable, match=r"weights.bin could not be fetched .*silent for 2 s.*0.1 MB of it are kept"
+        Unavailable, match=r"weights.bin could not be fetched .*silent for 1 s.*0.1 MB of it are kept"
     ):
         bring()
     server.fail(LARGE, "cut")
@@ -70,7 +71,9 @@ def test_a_download_that_is_cut_off_goes_on_where_it_stopped_even_in_a_later_cal
     assert server.downloads(LARGE) == ["", "bytes=150000-", "bytes=225000-"]
 
 
-@pytest.mark.parametrize(("name", "data"), [("config.json", SMALL), ("data/weights.bin", LARGE)])
+@pytest.mark.parametrize(
+    ("name", "data"), [("config.json", SMALL), ("data/weights.bin", LARGE)], ids=["small", "large"]
+)
 def test_a_damaged_download_is_refused_and_the_next_call_fetches_it_again(server, name, data):
     server.fail(data, "corrupt")
     with pytest.raises(Unavailable, match="is not the published one"):
@@ -88,14 +91,15 @@ def test_a_file_that_was_damaged_on_the_disk_is_fetched_again(server):
 @pytest.mark.parametrize(
     ("head", "reason"),
     [
-        ("stall", "silent for 2 s"),
+        ("stall", "silent for 1 s"),
         ("absent", r"127\.0\.0\.1:\d+: 404 Not Found\)"),
         ("unstated", "it does not state the SHA-256"),
         ("gone", "Connection refused"),
     ],
 )
-def test_a_hub_that_does_not_state_what_a_file_holds_is_left_soon_with_a_sentence(server, head, reason):
+def test_a_hub_that_does_not_state_what_a_file_holds_is_left_soon_with_a_sentence(server, monkeypatch, head, reason):
     name = "data/weights.bin"
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "1")
     if head == "absent":
         del server.links[metadata_of(name)]
     elif head == "gone":
@@ -130,6 +134,14 @@ def test_a_repository_that_has_another_name_now_states_the_digest_there(server):
     folder = hub.snapshot(NAME.replace("something", "former"), revision=REVISION, files={"data/weights.bin": ""})
     assert (folder / "data" / "weights.bin").read_bytes() == LARGE
     assert server.heads == [old, metadata_of("data/weights.bin")]
+
+
+def test_the_address_of_a_mirror_may_end_in_a_slash_and_must_be_one(server, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", f" {server.url}/\n")
+    assert (bring() / "data/weights.bin").read_bytes() == LARGE
+    monkeypatch.setenv("HF_ENDPOINT", "mirror.example.org/")
+    with pytest.raises(Unavailable, match=r"^HF_ENDPOINT must begin with https://, got 'mirror.example.org'"):
+        bring(revision="d" * 40)
 
 
 def test_a_missing_file_is_said(server):

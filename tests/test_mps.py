@@ -5,6 +5,7 @@ import copy
 
 import numpy as np
 import pytest
+import results
 import torch
 import torch.nn.functional as F
 from fake_mps import MPS, lacking, mps
@@ -278,6 +279,14 @@ EXPERIMENTS = {
 def test_an_experiment_runs(name):
     with mps():
         EXPERIMENTS[name]()
+
+
+@pytest.mark.parametrize("name", list(results.FROM_SCRATCH))
+def test_a_one_file_version_runs(name, monkeypatch):
+    script = results.from_scratch_script(name)
+    monkeypatch.setattr(script, "DEVICE", MPS)
+    with mps():
+        assert len(script.main(steps=1)) >= 3
 
 
 def test_to_device_does_not_pin_memory_for_it():

@@ -1,7 +1,9 @@
 """What other systems do otherwise: letters in files and on consoles, folders of any name."""
 
 import ast
+import io
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -38,22 +40,32 @@ def test_a_file_in_the_letters_of_the_system_is_seen():
     assert without_encoding(text) == [1, 3, 6]
 
 
-@pytest.mark.long
+@pytest.mark.parametrize("encoding", ["cp1252", "cp932", "ascii"])
 @pytest.mark.parametrize(
-    ("tool", "arguments", "said"),
+    ("program", "arguments", "said"),
     [
-        ("paper.py", ["--help"], "MNIST ? MNIST-M"),
-        ("clean_notebooks.py", ["数据.ipynb"], "cleaned ??.ipynb"),
+        ("tools/paper.py", ["--help"], "[--seeds 5]"),
+        ("tools/clean_notebooks.py", ["Zoë 数据 🙂.ipynb"], "cleaned Zo"),
+        ("notebooks/from_scratch/clip.py", ["--help"], "CLIP in one file"),
+        ("notebooks/from_scratch/dann.py", ["--help"], "DANN in one file"),
+        ("notebooks/from_scratch/combined.py", ["--help"], "CLIP + DANN in one file"),
+        ("notebooks/train_distributed.py", ["--help"], "torchrun"),
     ],
 )
-def test_a_tool_prints_on_a_console_that_knows_few_letters(tmp_path, tool, arguments, said):
+def test_a_program_prints_on_a_console_that_knows_few_letters(
+    tmp_path, monkeypatch, encoding, program, arguments, said
+):
     untidy = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
-    (tmp_path / "数据.ipynb").write_text(untidy, "utf-8")
-    env = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
-    command = [sys.executable, ROOT / "tools" / tool, *arguments]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, timeout=120)
-    assert done.returncode == 0, done.stderr.decode()
-    assert said in done.stdout.decode("cp1252")
+    (tmp_path / "Zoë 数据 🙂.ipynb").write_text(untidy, "utf-8")
+    console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [program, *arguments])
+    monkeypatch.setattr(sys, "stdout", console)
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(ROOT / program), run_name="__main__")
+    assert not done.value.code
+    console.flush()
+    assert said in console.buffer.getvalue().decode(encoding)
 
 
 @pytest.mark.long
@@ -67,16 +79,17 @@ from xlib.data import digits
 from xlib.experiments.digits import train_digits
 from xlib._files import written_whole
 runtime.start(seed=1)
-model, run = train_digits(0.0, steps=1, batch=8)
+digits.photographs()
+model, run = train_digits(0.0, collections=("uci", "uci"), steps=1, batch=8)
 with written_whole("~/run.txt") as beside:
     beside.write_text("→", "utf-8")
 """
     env = os.environ | {"HOME": str(home), "USERPROFILE": str(home), "XLIB_CACHE": "~/缓存"}
-    env |= {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "XLIB_DEVICE": "cpu"}
+    env |= {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "XLIB_DEVICE": "cpu"}
     (home / "étude.py").write_text(code, "utf-8")
     done = subprocess.run([sys.executable, "étude.py"], cwd=home, env=env, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
-    assert "as XLIB_DEVICE says" in done.stdout.decode("cp1252")
+    assert "as XLIB_DEVICE says" in done.stdout.decode("ascii")
     assert (home / "run.txt").read_text("utf-8") == "→"
-    assert "mnist.safetensors" in {path.name for path in (home / "缓存").iterdir()}
+    assert "photographs.safetensors" in {path.name for path in (home / "缓存").iterdir()}
     assert not list(home.glob("~*"))

@@ -266,15 +266,15 @@ def test_weights_that_are_not_the_published_ones_are_never_read(server, clip_fil
 @pytest.mark.parametrize(
     ("encode", "given", "error", "message"),
     [
-        ("encode_texts", "one string", TypeError, "texts must be a non-empty list of strings, got 'one string'"),
-        ("encode_texts", [], TypeError, "texts must be a non-empty list of strings"),
-        ("encode_texts", 5, TypeError, "texts must be a non-empty list of strings, got 5"),
-        ("encode_texts", ["a", 1], TypeError, "texts must be a non-empty list of strings"),
+        ("encode_texts", "one string", TypeError, "^texts must be a list of strings, got 'one string'"),
+        ("encode_texts", [], ValueError, "^texts must not be empty"),
+        ("encode_texts", 5, TypeError, "^texts must be a list of strings, got 5"),
+        ("encode_texts", ["a", 1], TypeError, "^texts must be a list of strings, got 1 in place 1"),
         ("encode_images", [], TypeError, "pictures must be PIL images, one or more"),
         ("encode_images", "a.png", TypeError, "pictures must be PIL images, one or more"),
         ("encode_images", Image.new("L", (4, 3)), TypeError, "pictures must be PIL images, one or more"),
-        ("encode_images", [Image.new("L", (4, 3)), None], TypeError, "in place 1 is None"),
-        ("encode_images", [torch.zeros(3, 8, 8)], TypeError, "in place 0 is tensor"),
+        ("encode_images", [Image.new("L", (4, 3)), None], TypeError, "got NoneType in place 1"),
+        ("encode_images", [torch.zeros(3, 8, 8)], TypeError, "got Tensor in place 0"),
         ("encode_images", [Image.new("L", (4, 3)), "no.png"], OSError, r"pictures\[1\] cannot be used: FileNotFound"),
         (
             "encode_images",
@@ -283,8 +283,8 @@ def test_weights_that_are_not_the_published_ones_are_never_read(server, clip_fil
             r"pictures must be float \(N, 3, H, W\), got torch.fl",
         ),
         ("encode_images", torch.zeros(2, 3, 8, 8).long(), ValueError, r"pictures must be float .*got torch.int64"),
-        ("encode_images", torch.full((1, 3, 8, 8), 255.0), ValueError, "numbers from 0 to 1"),
-        ("encode_images", torch.full((1, 3, 8, 8), torch.nan), ValueError, "numbers from 0 to 1"),
+        ("encode_images", torch.full((1, 3, 8, 8), 255.0), ValueError, "from 0 to 1, got floats from 255 to 255"),
+        ("encode_images", torch.full((1, 3, 8, 8), torch.nan), ValueError, "from 0 to 1, got floats from nan"),
     ],
 )
 def test_wrong_pictures_and_texts_are_named(encode, given, error, message):
@@ -474,8 +474,12 @@ def test_training_takes_pictures_of_every_mode_and_leaves_flags_and_arguments_al
     assert curve == trained([as_rgb(image) for image in given])[0]
     assert data.images is given
     assert [image.mode for image in given] == MODES
+    series = pandas.Series(given, index=range(9, 9 + len(given)))  # by place, and not by label
+    assert curve == trained(series)[0]
     with pytest.raises(OSError, match=r"^data.images\[3\] cannot be used: FileNotFoundError"):
         trained([*given[:3], "no.png"])
+    with pytest.raises(TypeError, match=r"^data.images must be PIL images, .* got ndarray in place 1"):
+        trained([given[0], np.zeros((8, 8, 3), np.uint8)])
 
 
 def test_encoding_is_in_evaluation_mode_and_leaves_the_mode_as_it_was():

@@ -101,6 +101,27 @@ def test_what_every_process_asks_of_a_row_is_added_up(found):
         assert_close(joined, sum(worker.normal(10 + rank, sum(sizes), 5) for rank in range(len(found))))
 
 
+def test_bfloat16_goes_there_and_back(found):
+    """Forward without a change; backward it is a sum over the processes, rounded to 8 bits."""
+    for split, sizes in splits(found):
+        n, whole_batch = sum(sizes), worker.vectors(sum(sizes))[0].bfloat16()
+        for process in found:
+            assert torch.equal(process["leaves"][split, "bfloat16"], whole_batch)
+        joined = torch.cat([process["leaves"][split, "bfloat16 wishes"][1] for process in found])
+        assert joined.dtype == torch.bfloat16
+        expected = sum(worker.normal(10 + rank, n, 5).bfloat16().double() for rank in range(len(found)))
+        assert_close(joined.double(), expected, rtol=0.02, atol=0.05)
+
+
+def test_a_wrong_batch_is_named_where_it_is_and_nobody_waits_for_it(found):
+    (kind, message, _), *others = (process["one bad batch"] for process in found)
+    assert kind == "ValueError"
+    assert message.startswith("za must be " + {2: "finite", 4: "non-empty"}[len(found)])
+    for kind, _, seconds in others:
+        assert kind.endswith("Error")
+        assert seconds < 30  # the timeout of the group is 60
+
+
 def test_autocast_does_not_round_the_loss(found):
     for split, sizes in splits(found):
         expected = whole(sum(sizes))

@@ -46,6 +46,63 @@ def test_pca_of_very_many_rows_is_fitted_on_a_sample(monkeypatch):
     np.testing.assert_allclose(sample.frames, whole.frames, atol=0.15 * whole.frames.std())
 
 
+def by_scikit_learn(rows, seen):
+    """Where PCA of the rows puts what is seen, and the shares of variance."""
+    fitted = PCA(2).fit(rows)
+    signs = np.sign(fitted.components_[[0, 1], np.abs(fitted.components_).argmax(1)])
+    return fitted.transform(seen) * signs, fitted.explained_variance_ratio_
+
+
+def hubs(factor):
+    z = np.random.default_rng(0).normal(size=(2000, 24))
+    z[:40] *= factor
+    return z
+
+
+@pytest.mark.parametrize(
+    "z",
+    [
+        np.random.default_rng(0).normal(size=(2000, 24)) * np.random.default_rng(1).lognormal(size=(2000, 1)) ** 0.7,
+        np.random.default_rng(0).standard_t(3, size=(2000, 24)),
+        hubs(12),
+        np.concatenate([np.random.default_rng(0).normal(size=(11, 24)), np.full((1, 24), 6.0)]),
+    ],
+    ids=["norms of all sizes", "tails", "hubs", "one of twelve"],
+)
+def test_where_no_item_hides_the_others_pca_is_that_of_all_rows(z):
+    layout = projections.pca(z[None])
+    places, shares = by_scikit_learn(z, z)
+    np.testing.assert_allclose(layout.frames[0], places, atol=1e-6 * np.abs(places).max())
+    assert layout.axes == [f"PCA {i + 1} ({share:.0%} of variance)" for i, share in enumerate(shares)]
+    assert not layout.far(0).any()
+
+
+@pytest.mark.parametrize(("far", "words"), [([7], "without 1 far item"), ([7, 8, 9], "without 3 far items")])
+def test_pca_without_far_items_says_so_and_gives_the_shares_of_the_others(far, words):
+    z = np.random.default_rng(0).normal(size=(3, 200, 6)) * [5, 3, 1, 1, 1, 0]
+    z[:2, far] += 1e6 * np.eye(6)[[5, 0, 1][: len(far)]]  # the first where the others have no width
+    near = np.ones((3, 200), bool)
+    near[:2, far] = False
+    layout = projections.pca(z)
+    places, shares = by_scikit_learn(z[near], z[near])
+    np.testing.assert_allclose(layout.frames[near], places, atol=1e-6)
+    assert layout.axes == [f"PCA {i + 1} ({share:.0%} of variance, {words})" for i, share in enumerate(shares)]
+    followed = projections.follow(layout.frames[:0], z[0])
+    share = by_scikit_learn(z[0][near[0]], z[0][near[0]])[1].sum()
+    assert followed.axes[0] == f"PCA of each step by itself ({share:.0%} of variance, {words})"
+
+
+def test_a_far_item_does_not_turn_the_snapshots_that_come_one_by_one():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 6)) * [5, 3, 1, 1, 1, 1]
+    wild = x.copy()
+    wild[4] = 1e6 * rng.normal(size=6)
+    near = np.arange(50) != 4
+    found = projections.each(np.stack([x, wild, x]))
+    for frame in found[1:]:  # but for the far item all is as it was
+        np.testing.assert_allclose(frame[near], found[0][near], atol=0.6)
+
+
 def test_snapshots_that_come_one_by_one_are_turned_onto_the_one_before():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(50, 6)) * [5, 3, 1, 1, 1, 1]

@@ -34,7 +34,7 @@ def machine(monkeypatch):
     def has(*devices, budget=None, device=None):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in devices)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: devices.count("cuda"))
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Some GPU 9000")
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Some GPU {9000 + (device.index or 0)}")
         monkeypatch.setattr(torch.cuda, "set_device", lambda device: has.current.append(str(device)))
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in devices)
         for name, value in (("XLIB_BUDGET", budget), ("XLIB_DEVICE", device)):
@@ -244,11 +244,11 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_seeded(machine
 def test_start_says_that_it_was_asked_for_the_device_and_makes_one_of_several_the_current_one(machine, capsys):
     machine(*TWO, device="cpu", budget="smoke")
     assert runtime.start() == torch.device("cpu")
-    assert capsys.readouterr().out.endswith("thread(s), as XLIB_DEVICE says) · budget smoke · seed 0\n")
+    assert capsys.readouterr().out.endswith("thread(s), as XLIB_DEVICE says), budget smoke, seed 0\n")
     assert machine.current == []
     machine(*TWO, device="cuda:1")
     assert runtime.start() == torch.device("cuda", 1)
-    assert capsys.readouterr().out == "device cuda:1 (Some GPU 9000, as XLIB_DEVICE says) · budget gpu · seed 0\n"
+    assert capsys.readouterr().out == "device cuda:1 (Some GPU 9001, as XLIB_DEVICE says), budget gpu, seed 0\n"
     assert machine.current == ["cuda:1"]
 
 
@@ -443,13 +443,12 @@ def test_start_says_what_the_lesson_runs_on(machine, capsys):
     assert runtime.start(seed=7, minutes="40 s") == torch.device("cpu")
     threads = torch.get_num_threads()
     assert capsys.readouterr().out == (
-        f"device cpu ({threads} thread(s)) · budget smoke · seed 7 · expected time 40 s\n"
+        f"device cpu ({threads} thread(s)), budget smoke, seed 7, expected time 40 s\n"
     )
     machine("cuda")
     assert runtime.start(batch=runtime.by_budget(64, gpu=256), model="two encoders") == torch.device("cuda")
     assert (
-        capsys.readouterr().out
-        == "device cuda (Some GPU 9000) · budget gpu · seed 0 · batch 256 · model two encoders\n"
+        capsys.readouterr().out == "device cuda (Some GPU 9000), budget gpu, seed 0, batch 256, model two encoders\n"
     )
 
 
@@ -478,6 +477,8 @@ def test_self_check_tells_versions_device_budget_and_memory(machine):
     for package in ("torch", "torchvision", "transformers", "jupyterlab", "anywidget"):
         assert rows[package] == (importlib.metadata.version(package), True)
     assert rows["device"] == ("Some GPU 9000", True)
+    machine("cuda", "cuda", device="cuda:1")
+    assert by_name(runtime.self_check())["device"] == ("Some GPU 9001", True)
     assert rows["budget"] == ("smoke", True)
     assert int(rows["CPU cores"][0].split(" of ")[0]) >= 1
     machine("mps")

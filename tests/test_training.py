@@ -232,6 +232,11 @@ def test_wrong_numbers_are_named(name, value):
         run(problem(), **{"steps": 3, name: value})
 
 
+def test_a_number_of_steps_that_is_none_is_named():
+    with pytest.raises(TypeError, match="steps must be a number"):
+        run(problem(), steps="3")
+
+
 def test_a_loss_that_is_not_a_scalar_is_named():
     with pytest.raises(ValueError, match="loss term 'rows' must be a tensor with one element"):
         run(problem(), steps=3, loss=lambda step: {"rows": torch.zeros(3)})
@@ -492,13 +497,13 @@ def test_the_first_process_writes_and_all_of_them_take_up(tmp_path, capsys, rank
 
 
 def test_the_first_process_alone_says_that_it_was_stopped(tmp_path, capsys, rank):
-    for place, said in ((1, ""), (0, "training: stopped by you after 4 of 30 steps; what was reached is kept\n")):
+    for place, said in ((1, ""), (0, "training: stopped by you after 5 of 30 steps; what was reached is kept\n")):
         rank(place)
         parts = problem()
 
         def loss(step, parts=parts):
             if step == 4:
-                raise KeyboardInterrupt
+                os.kill(os.getpid(), signal.SIGINT)
             return parts["loss"](step)
 
         result = run(parts, steps=30, loss=loss, checkpoint=tmp_path / "checkpoint")
@@ -508,24 +513,18 @@ def test_the_first_process_alone_says_that_it_was_stopped(tmp_path, capsys, rank
 
 
 @pytest.mark.long
-def test_tqdms_own_switch_silences_the_bar():
+def test_tqdms_own_switch_silences_the_bar_but_not_the_sentences(tmp_path):
     """As run_seeds does for the processes that it starts: their bars would write over its own."""
-    code = """
+    code = f"""
 import torch
 from xlib.course import training
-model = torch.nn.Linear(1, 1)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-training.fit(model, lambda step: model(torch.ones(1, 1)).sum(), optimizer, steps=3, generator=torch.Generator())
+for steps in (3, 2):
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    options = {{"steps": steps, "generator": torch.Generator(), "checkpoint": {str(tmp_path / "kept")!r}}}
+    training.fit(model, lambda step: model(torch.ones(1, 1)).sum(), optimizer, **options)
 """
-    said = {
-        switch: subprocess.run(
-            [sys.executable, "-c", code],
-            env=os.environ | {"TQDM_DISABLE": switch},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stderr
-        for switch in ("", "1")
-    }
-    assert "training" in said[""]
-    assert said["1"] == ""
+    environment = os.environ | {"TQDM_DISABLE": "1"}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert said.stderr == ""
+    assert said.stdout.endswith("holds 3 steps, more than the 2 asked for: nothing is trained\n")

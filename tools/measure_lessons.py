@@ -74,9 +74,11 @@ def machine() -> str:
     """Where the numbers come from, in a phrase."""
     import torch
 
-    where = (
-        f"a {torch.cuda.get_device_name()}" if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores, no GPU"
-    )
+    from xlib.course import runtime
+
+    device = runtime.pick_device()
+    where = f"a {torch.cuda.get_device_name(device)}" if device.type == "cuda" else f"{runtime.cores()} CPU cores"
+    where += ", no GPU" if device.type == "cpu" else ""
     return f"{where}, Python {platform.python_version()}, torch {torch.__version__.partition('+')[0]}"
 
 

@@ -14,7 +14,7 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     """A path beside `path` to write to. At the end it takes its name, which no reader can catch half done; where
     anything fails it is gone, and what stood at `path` stays. "~" is the home folder. Raises an OSError that names
     `path` or its folder, before anything is written, where no file can be made there."""
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))  # of "~name.txt", and no user of that name, it leaves the "~"
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: give the name of a file")
     if not path.parent.is_dir():

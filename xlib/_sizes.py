@@ -66,11 +66,11 @@ def lengths(rows: Tensor) -> Tensor:
     return torch.linalg.vector_norm(rows / size, dim=1) * size[:, 0]
 
 
-def squared_distances(a: Tensor, b: Tensor, *, near: float = math.inf) -> Tensor:
+def squared_distances(a: Tensor, b: Tensor, *, near: float | Tensor | None = None) -> Tensor:
     """(len(a), len(b)) |a[i] - b[j]|² as |a[i]|² + |b[j]|² - 2 a[i]·b[j]: fast, and off by their size times eps.
     From differences where a row's |.|² is above `near`, and where seeing that takes no waiting."""
     a2, b2 = (torch.linalg.vector_norm(rows, dim=1).square() for rows in (a, b))
-    if near < math.inf and _validate.reads_values(a2) and max(a2.amax().item(), b2.amax().item()) > near:
+    if near is not None and _validate.reads_values(a2) and max(a2.amax(), b2.amax()) > near:
         return exact_squared_distances(a, b)
     return torch.addmm(b2, a, b.T, alpha=-2).add_(a2[:, None]).clamp_(min=0)
 
@@ -95,10 +95,13 @@ def median_distance(rows: Tensor) -> Tensor:
         with torch.autocast(rows.device.type, enabled=False):
             lower, upper = _middle(squared_distances(z, z))
         if lower < z.square().sum(dim=1).amax() / 256:  # so near beside the farthest that rounding shows
-            least, unit = _middle(torch.cdist(rows.double(), rows.double(), p=math.inf))
-            if least == 0:
-                return least.to(rows.dtype)
-            lower, upper = _middle(exact_squared_distances(rows / unit, rows / unit))
+            wide = rows.double()
+            lower, upper = _middle(exact_squared_distances(wide / unit, wide / unit))
+            if lower < 1e-300:  # a square of 1e-200, or of 0: the largest difference in any column tells
+                least, unit = _middle(torch.cdist(wide, wide, p=math.inf))
+                if least == 0:
+                    return least.to(rows.dtype)
+                lower, upper = _middle(exact_squared_distances(wide / unit, wide / unit))
     else:
         lower, upper = _middle(exact_squared_distances(z, z))
     return ((lower.sqrt() + upper.sqrt()) / 2 * unit).to(home, rows.dtype)

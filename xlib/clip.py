@@ -115,8 +115,8 @@ class CLIPModel(nn.Module):
 
     def image_features(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W), normalised as the tower expects, to what the linear map is fed with."""
-        features = self.visual_encoder(images)  # Inception and transformers' classifiers return more than a tensor
-        return features[0] if isinstance(features, tuple) else getattr(features, "logits", features)
+        features = self.visual_encoder(images)
+        return getattr(features, "logits", features)  # Inception and transformers' classifiers return more than that
 
     def text_features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Tokens and mask, both (B, L) int64, to what the linear map is fed with."""

@@ -124,7 +124,7 @@ def mmd_loss(x: Tensor, y: Tensor) -> Tensor:
 @torch.no_grad()
 def _bandwidths(x: Tensor, y: Tensor) -> list[float] | list[Tensor]:
     """Those of `mmd2`, about the median distance; where that is nothing, about that of the pairs that differ."""
-    z = torch.cat([x, y]).to(torch.promote_types(x.dtype, torch.float32))
+    z = torch.cat([x, y]).detach().to(torch.promote_types(x.dtype, torch.float32))
     unit = z.abs().amax().clamp(min=torch.finfo(z.dtype).tiny)
     z = z / unit  # or else squares of 1e30 overflow
     rounding = 4 * torch.finfo(z.dtype).eps * torch.linalg.vector_norm(z, dim=1).median()

@@ -43,6 +43,10 @@ class _Reverse(torch.autograd.Function):
     def backward(ctx, gradient):
         return -ctx.coeff * gradient, None
 
+
+class _ForwardToo(_Reverse):
+    """With forward mode; apart, because `torch.compile` does not take a function that has it."""
+
     @staticmethod
     def jvp(ctx, tangent, _):
         return -ctx.coeff * tangent
@@ -74,7 +78,7 @@ def grad_reverse(x: Tensor, coeff: float = 1.0) -> Tensor:
         raise ValueError(
             f"coeff must be 0 or above (the minus sign is grad_reverse's), and fit into x's {x.dtype}, got {coeff}"
         )
-    return _Reverse.apply(x, coeff)
+    return (_Reverse if torch.compiler.is_compiling() else _ForwardToo).apply(x, coeff)
 
 
 def dann_coeff(progress: float, gamma: float = 10.0) -> float:

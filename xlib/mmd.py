@@ -58,7 +58,7 @@ def median_bandwidth(x: Tensor, y: Tensor) -> Tensor:
         order = _sizes.lengths(off).argsort()
         places = torch.arange(MEDIAN_ROWS, device=rows.device) * (len(rows) - 1) // (MEDIAN_ROWS - 1)
         rows = rows[order[places]]
-    median = _sizes.median_distance(rows)
+    median = _sizes.held(_sizes.median_distance(rows), x=x, y=y)
     if _validate.reads_values(median) and median == 0:
         pairs = len(rows) * (len(rows) - 1) // 2
         raise ValueError(f"x and y must not coincide in half of their {pairs} pairs: their median distance is 0")
@@ -401,7 +401,8 @@ def _weighted_sum(
     Where sides and partners (2, rows) are given, each pair has a weight of its own too, sides[:, i] · partners[:, j].
     """
     wanted = (torch.is_grad_enabled() and z.requires_grad) or _validate.traced(z)
-    return _WeightedSum.apply(z, n, rates, weights, sides, partners, wanted)[0]
+    function = _WeightedSum if torch.compiler.is_compiling() else _ForwardToo
+    return function.apply(z, n, rates, weights, sides, partners, wanted)[0]
 
 
 class _WeightedSum(torch.autograd.Function):
@@ -430,16 +431,24 @@ class _WeightedSum(torch.autograd.Function):
     def setup_context(ctx, inputs, output):
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1])
-        ctx.save_for_forward(output[1])
-
-    @staticmethod
-    def jvp(ctx, tangent, *_):
-        return (ctx.saved_tensors[0] * tangent).sum(), None
 
     @staticmethod
     @once_differentiable
     def backward(ctx, upstream, _):
         return upstream * ctx.saved_tensors[0], *[None] * 6
+
+
+class _ForwardToo(_WeightedSum):
+    """With forward mode; apart, because `torch.compile` does not take a function that has it."""
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        _WeightedSum.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(output[1])
+
+    @staticmethod
+    def jvp(ctx, tangent, *_):
+        return (ctx.saved_tensors[0] * tangent).sum(), None
 
 
 def _split_values(z: Tensor, n: int, rates: list[Number], splits: Tensor) -> tuple[Tensor, Tensor]:

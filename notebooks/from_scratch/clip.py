@@ -12,8 +12,8 @@ Paper: Radford et al. 2021, Learning Transferable Visual Models From Natural Lan
 
 import argparse
 import math
-import os
 import re
+from os import getenv
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from xlib.data import numbers
 
-DEVICE = torch.device(os.environ.get("XLIB_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+DEVICE = torch.device(getenv("XLIB_DEVICE", "").strip().lower() or ("cuda" if torch.cuda.is_available() else "cpu"))
 WAYS = {"en": ("{}", "the number {}", "a photo of {}", "{} written by hand"), "zh": ("数字{}", "手写的{}")}
 CAPTIONS = [way.format(numbers.caption(n, language=to)) for n in numbers.NUMBERS for to in WAYS for way in WAYS[to]]
 WORD = re.compile(r"[a-z]+|[\u4e00-\u9fff]")  # "forty-two" is two words; Chinese is cut into characters

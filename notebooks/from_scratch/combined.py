@@ -12,8 +12,8 @@ Papers: Radford et al. 2021 (CLIP), arXiv 2103.00020; Ganin et al. 2016 (DANN), 
 import argparse
 import copy
 import math
-import os
 import re
+from os import getenv
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from xlib.data import numbers
 
-DEVICE = torch.device(os.environ.get("XLIB_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+DEVICE = torch.device(getenv("XLIB_DEVICE", "").strip().lower() or ("cuda" if torch.cuda.is_available() else "cpu"))
 STRENGTH, LAMBDA = 0.6, 0.3  # how far the photographs show, from 0 to 1; how strong the reversed gradient becomes
 GREY = 0.0  # try 1.0: lesson 06's grey levels turn contrasts round, as bright photographs do
 WAYS = {"en": ("{}", "the number {}", "a photo of {}", "{} written by hand"), "zh": ("数字{}", "手写的{}")}

@@ -12,7 +12,7 @@ Paper: Ganin et al. 2016, Domain-Adversarial Training of Neural Networks, JMLR 1
 
 import argparse
 import math
-import os
+from os import getenv
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from xlib.data import digits
 
-DEVICE = torch.device(os.environ.get("XLIB_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+DEVICE = torch.device(getenv("XLIB_DEVICE", "").strip().lower() or ("cuda" if torch.cuda.is_available() else "cpu"))
 STRENGTH = 1.0  # of the photographs in the target domain: 0 is clean, 1 the whole photograph, as in MNIST-M
 LAMBDA = 1.0  # of the reversed gradient, at the end of training
 BATCH = 64  # images of each domain

@@ -57,7 +57,7 @@ def test_twelve_classes_have_twelve_colours_and_a_far_item_is_in_view(browser, t
 def test_values_have_a_scale_in_the_legend_and_a_column_in_the_table(browser, tmp_path):
     values = [*np.linspace(-2, 12.3, 93), None, None, 1e9]
     found, _ = opened(browser, tmp_path, Z, values=values, coordinates=Z[:, :2] * 100, labels=["a"] * N)
-    assert found.root.locator(".values .ends span").all_inner_texts() == ["−2", "5.15", "≥ 12.3"]
+    assert found.root.locator(".values .ends span").all_inner_texts() == ["−2", "5.2", "≥ 12.3"]
     assert "no value (2)" in found.root.locator(".legend button").all_inner_texts()
     for colour in (looks.SCALE[0], looks.SCALE[-1], looks.MISSING[False]):
         assert pixels(found, colour)[0] > 10

@@ -47,7 +47,7 @@ class Checkpoint:
         self.folder, self.model, self.optimizer = Path(folder).expanduser(), model, optimizer
         self.scheduler, self.generator, self.title = scheduler, generator, title
         self.given = {
-            "steps": steps,
+            "steps": int(steps),
             "optimizer": type(optimizer).__name__,
             "names": self._names(),
             "groups": _plain("optimizer", [_options(group) for group in optimizer.param_groups]),
@@ -206,7 +206,7 @@ class Checkpoint:
                 "groups": groups,
                 "schedule": state["scheduler"],
                 "random": {"batches": tensors["random.batches"], **of("random."), **state.get("random", {})},
-                "given": state.get("given", first),
+                "given": first | state.get("given", {}),
             }
         except PermissionError as error:
             raise PermissionError(f"checkpoint {self.folder} cannot be read ({error})") from error
@@ -242,20 +242,20 @@ class Checkpoint:
     def _groups(self, found: dict, restored: bool) -> list[dict]:
         """The optimiser's options as they are to be: those that the caller has changed are in force."""
         groups = []
+        used = self.optimizer.state or getattr(self.optimizer, "_opt_called", False)  # set where there is a scheduler
         parts = self.optimizer.param_groups, self.given["groups"], found["given"]["groups"], found["groups"]
         for group, now, given, then in zip(*parts, strict=True):
-            # In an optimizer that has been in use, what the run itself moves tells nothing.
-            moves = {name for name in given if given[name] != then.get(name)} if self.optimizer.state else set()
+            # In an optimizer that has been in use, what the run itself moves tells nothing about the caller.
+            moves = {name for name in given if used and given[name] != then.get(name)}
             left = {name for name in now.keys() & given.keys() if name in moves or now[name] == given[name]}
             for name in sorted(now.keys() & given.keys() - left):
-                if isinstance(now[name], bool):
+                begins = name == "momentum" and not given[name] and self.given["optimizer"] == "RMSprop"
+                if begins or isinstance(now[name], bool):  # needs another state, which the old run did not keep
                     raise self._refused(f"was written with {name}={given[name]}, which cannot become {now[name]}")
             now |= {name: given[name] for name in left}
             old = then if restored else given
             options = {name: _like(old[name], group[name]) for name in left & old.keys()}
             groups.append(group | options | {"params": then["params"]})
-        if restored:
-            self.given["schedule"] = found["given"]["schedule"]
         return groups
 
     def _take_up(self, found: dict, groups: list[dict], restored: bool) -> None:
@@ -346,9 +346,12 @@ def _plain(what: str, value):
             return None
         if isinstance(value, np.ndarray | np.generic) or (isinstance(value, Tensor) and value.numel() == 1):
             return value.tolist()
-        raise ValueError(f"{what} holds a {type(value).__name__}, which cannot be kept in a checkpoint")
+        raise TypeError(f"it holds a {type(value).__name__}")
 
-    return json.loads(json.dumps(value, default=other))
+    try:
+        return json.loads(json.dumps(value, default=other))
+    except TypeError as error:
+        raise ValueError(f"{what} cannot be kept in a checkpoint: {error}") from error
 
 
 def _like(value, now):

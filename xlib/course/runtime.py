@@ -257,7 +257,7 @@ def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str
 
     Example:
         >>> device = start(seed=1, batch=64, minutes="2 minutes")
-        device ... · budget ... · seed 1 · batch 64 · expected time 2 minutes
+        device ..., budget ..., seed 1, batch 64, expected time 2 minutes
         >>> torch.initial_seed()
         1
     """
@@ -271,12 +271,13 @@ def start(*, seed: int = 0, minutes: str = "", batch: int | str = "", model: str
         torch.set_num_threads(max(1, min(torch.get_num_threads(), cores() // 2)))
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # so that what asks for "cuda" means the same one
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} thread(s)"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} thread(s)"
     if os.environ.get("XLIB_DEVICE", "").strip():
         name += ", as XLIB_DEVICE says"
     said |= {"seed": seed, "batch": batch, "model": model, "expected time": minutes}
     where = f"device {device} ({name})"
-    print(" · ".join([where, *(f"{what} {value}" for what, value in said.items() if value != "")]))
+    # In letters that every console has.
+    print(", ".join([where, *(f"{what} {value}" for what, value in said.items() if value != "")]))
     return device
 
 
@@ -296,7 +297,7 @@ def self_check() -> list[tuple[str, str, bool]]:
         rows.append((package, *_version(package)))
     device = pick_device()
     rows += [
-        ("device", torch.cuda.get_device_name() if device.type == "cuda" else device.type, True),
+        ("device", torch.cuda.get_device_name(device) if device.type == "cuda" else device.type, True),
         ("budget", budget(), True),
         ("CPU cores", str(cores()) + (f" of {os.cpu_count()}" if cores() != os.cpu_count() else ""), True),
         ("free memory", f"{free:.1f} of {memory.total / 2**30:.1f} GiB", free > 1),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from xlib import _validate
 from xlib.course import runtime
 from xlib.course._checkpoint import Checkpoint, step_schedule
 from xlib.progress import tqdm
@@ -81,7 +82,8 @@ def fit(
             when it already holds some. Two files: step-<number>.safetensors (tensors) and state.json (numbers).
         mixed: whether `loss` runs under `runtime.autocast`; parameters, gradients and updates stay in float32.
         title: stands before the progress bar.
-    Returns a Run. After Ctrl-C it holds what was reached, `interrupted` is True, and the model is usable.
+    Returns a Run. After Ctrl-C it holds what was reached, `interrupted` is True, and the model is usable. A second
+    Ctrl-C does not wait for the step to end, so the checkpoint stays as it was.
     Raises TrainingDiverged where a term of the loss is not finite: it says which and at which step, and no update is
     made; ValueError for steps or every not above zero, `live` without `snapshot`, a loss of something else than
     scalars, an optimizer that needs a closure (LBFGS), a one-cycle schedule of fewer steps, a checkpoint that is
@@ -94,8 +96,9 @@ def fit(
     rate or option of the optimizer is in force from there on, and another schedule (also one that is planned for
     other steps) goes on at the step that was reached; what has changed is printed. With fewer steps than were
     reached the model and the Run of the checkpoint come back as they are. What `fit` cannot see starts anew: other
-    generators, a DataLoader's place in its epoch, what `loss` keeps outside the model (a moving average, a queue),
-    buffers that are not persistent, and the random states of all processes but the first.
+    generators, a DataLoader's place in its epoch, a schedule that `loss` steps itself, what `loss` keeps outside the
+    model (a moving average, a queue), and buffers that are not persistent. In a job all go on with the random
+    states of the first process.
 
     Example:
         >>> model = nn.Linear(1, 1, bias=False)
@@ -105,7 +108,7 @@ def fit(
         (50, 3.0)
     """
     for name, value in (("steps", steps), ("every", every)):
-        if value < 1:
+        if _validate.number(name, value) < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     if live is not None and snapshot is None:
         raise ValueError("live shows snapshots: it needs snapshot=..., a function that returns them")
@@ -127,6 +130,7 @@ def fit(
         precision = runtime.autocast(device) if mixed else contextlib.nullcontext()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
+        kept = "what was reached is kept"
         silent = {} if first else {"disable": True}  # and else as TQDM_DISABLE says
         bar = tqdm(total=steps, initial=min(run.step, steps), desc=title, leave=False, **silent)
         if store is not None:
@@ -150,8 +154,11 @@ def fit(
                         if store is not None:
                             store.save(run.history, run.snapshots)
             run.interrupted = run.step < steps
-        except KeyboardInterrupt:  # a second Ctrl-C, or one in a thread that cannot catch signals
+            if run.interrupted and store is not None:
+                store.save(run.history, run.snapshots)
+        except KeyboardInterrupt:  # a second Ctrl-C acts at once, and half a step must be in no checkpoint
             run.interrupted = True
+            kept = kept if store is None else "the checkpoint stays as it was"
         except Exception as error:
             error.model, error.run = model, run  # or else they were lost with the function that made the model
             raise
@@ -159,9 +166,7 @@ def fit(
             bar.close()
             model.eval()
         if run.interrupted and first:
-            print(f"{title}: stopped by you after {run.step} of {steps} steps; what was reached is kept")
-        if run.interrupted and store is not None:
-            store.save(run.history, run.snapshots)
+            print(f"{title}: stopped by you after {run.step} of {steps} steps; {kept}")
         if device.type == "cuda" and first:
             print(f"{title}: at most {torch.cuda.max_memory_allocated(device) / 2**20:,.0f} MB of GPU memory")
         return run

@@ -1,7 +1,11 @@
 """A PIL image of any mode, or a picture's file, as 8-bit colours, upright."""
 
+import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -56,25 +60,57 @@ def as_rgb(picture: Picture) -> Image.Image:
 
 
 def _as(picture: Picture, mode: str) -> Image.Image:
-    if isinstance(picture, str | os.PathLike):
-        return _read(Path(picture).expanduser(), None, mode)
-    if not isinstance(picture, Image.Image):
+    with opened(picture) as found:
+        return _as_mode(found, mode)
+
+
+@contextmanager
+def opened(picture: Picture) -> Iterator[Image.Image]:
+    """The PIL image of a picture. Where its pixels still lie in a file it is another image of that file, which may be
+    changed: to read the given one would keep its pixels in memory. Else it is the given one.
+
+    picture: as for `as_rgba`, which says what is raised.
+
+    Example:
+        >>> file = io.BytesIO()
+        >>> Image.new("L", (4, 3)).save(file, "PNG")
+        >>> given = Image.open(file)
+        >>> with opened(given) as found:
+        ...     found is given, found.size
+        (False, (4, 3))
+    """
+    if not isinstance(picture, str | os.PathLike | Image.Image):
         raise TypeError(f"a picture must be a PIL image or the path of a file, got {type(picture).__name__}")
-    return _read(picture.filename, picture.tell(), mode) if _unread(picture) else _as_mode(picture, mode)
+    file, frame = _file(picture)
+    if file is None:
+        yield picture
+        return
+    with file, Image.open(file) as found:
+        if frame not in (None, found.tell()):  # some formats count from 1, or cannot seek at all
+            found.seek(frame)
+        yield found
 
 
-def _read(path: str | os.PathLike, frame: int | None, mode: str) -> Image.Image:
-    # By an open file: of a TIFF that lies on its side, given by its name, Pillow 13 mixes up width and height.
-    with open(path, "rb") as file, Image.open(file) as opened:
-        if frame not in (None, opened.tell()):  # some formats count from 1, or cannot seek at all
-            opened.seek(frame)
-        return _as_mode(opened, mode)
-
-
-def _unread(picture: Image.Image) -> bool:
-    """Whether its pixels still lie in a file that can be opened by its name: reading them would keep them in it."""
+def _file(picture: Picture) -> tuple[BinaryIO | None, int | None]:
+    """The file in which a picture's pixels still lie, if any, and the frame it stands at."""
+    # Open, not by its name: of a TIFF that lies on its side, given by its name, Pillow 13 mixes up width and height.
+    if not isinstance(picture, Image.Image):
+        return open(Path(picture).expanduser(), "rb"), None
     pixels = vars(picture).get("_im", vars(picture).get("im"))  # the second name is that of Pillow before 11.1
-    return isinstance(picture, ImageFile.ImageFile) and pixels is None and os.path.isfile(picture.filename)
+    if not isinstance(picture, ImageFile.ImageFile) or pixels is not None:
+        return None, None
+    if os.path.isfile(picture.filename):
+        return open(picture.filename, "rb"), picture.tell()
+    file = picture.fp
+    if hasattr(file, "getvalue"):  # in memory
+        return io.BytesIO(file.getvalue()), picture.tell()
+    if file is None or file.closed:
+        return None, None
+    place = file.tell()  # such as a member of an archive
+    file.seek(0)
+    content = io.BytesIO(file.read())
+    file.seek(place)
+    return content, picture.tell()
 
 
 def _as_mode(picture: Image.Image, mode: str) -> Image.Image:

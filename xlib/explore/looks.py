@@ -47,8 +47,8 @@ def shapes(domains, modality):
         return [what], 0 * codes, f"Each of the {len(names):,} {what} is one item: all have the same shape."
     kept, of = _largest(codes, len(names), SHAPES - 1)
     rest = len(names) - len(kept)
-    remark = f"The {len(kept)} largest of {len(names):,} {what} have their own shape; the other {rest:,} share one."
-    return [*(names[g] for g in kept), f"other ({rest:,} {what})"], of, remark
+    own = f"The {len(kept)} largest of {len(names):,} {what} have a shape of their own"
+    return [*(names[g] for g in kept), f"other ({rest:,} {what})"], of, f"{own}; the other {rest:,} share one."
 
 
 def of_classes(classes, codes):
@@ -60,7 +60,7 @@ def of_classes(classes, codes):
         return Colours(0 * codes, remark=f"Each of the {len(classes):,} classes is one item: all are grey.")
     kept, of = _largest(codes, len(classes), len(PALETTE))
     rest = len(classes) - len(kept)
-    others = f"other {rest:,} are" if rest > 1 else "smallest one is"
+    others = f"other {rest:,} are" if rest > 1 else "other one is"
     remark = f"The {len(kept)} largest of {len(classes):,} classes have a colour of their own; the {others} grey."
     names = [*(str(classes[c]) for c in kept), f"other ({rest:,} class{'es' if rest > 1 else ''})"]
     return Colours(of + 1, [*PALETTE, GREY], names, remark=remark)
@@ -80,9 +80,9 @@ def of_values(values):
     of = np.zeros(len(values), int)
     of[known] = 1 + (share.clip(0, 1) * (len(SCALE) - 1)).round().astype(int)
     ends = [float(v) for v in (low * unit, (low + high) / 2 * unit, high * unit)]
-    if high > low:  # four digits of what lies between them
-        decimals = 3 - math.floor(math.log10(high - low) + math.log10(unit))
-        ends = [round(v, decimals) for v in ends]
+    if high > low:  # three digits of what lies between them, and whole numbers up to 100,000
+        magnitude = math.floor(math.log10(high - low) + math.log10(unit))
+        ends = [round(v, max(2 - magnitude, 0 if magnitude < 5 else -math.inf)) for v in ends]
     texts = [figure(v, 15 if high > low else 6) for v in ends]
     scale = {
         "low": "≤ " * bool((some < low).any()) + texts[0],
@@ -98,13 +98,25 @@ def figure(value, digits=6):
 
     Example:
         >>> figure(2026.0), figure(1234567.0), figure(-0.12345678), figure(1e-9)
-        ('2026', '1,234,567', '−0.123457', '1e−09')
+        ('2026', '1,234,567', '−0.123457', '1e−9')
     """
     if np.isnan(value):
         return ""
     before = len(f"{abs(value):.0f}") if abs(value) < 1e15 else 0
     text = f"{value + 0.0:,.{max(digits, before)}g}"  # no −0
-    return (text.replace(",", "") if abs(value) < 10_000 else text).replace("-", "−")
+    text = text.replace("e+", "e").replace("e-0", "e-").replace("-", "−")
+    return text.replace(",", "") if abs(value) < 10_000 else text
+
+
+def beyond(far):
+    """On the items, so many, that lie beyond the edge of a map; as in maps.js.
+
+    Example:
+        >>> beyond(2), beyond(0)
+        ('2 items lie beyond the edge of the map, where the arrows point.', '')
+    """
+    lie, point = ("items lie", "arrows point") if far > 1 else ("item lies", "arrow points")
+    return f"{far:,} {lie} beyond the edge of the map, where the {point}." if far else ""
 
 
 def _largest(codes, many, most):

@@ -138,7 +138,8 @@ function createMap(view, canvas) {
 
   // ---- the whole map
 
-  const top = () => (map.layout.poles ? 2 * EDGE : EDGE); // there the axis' two texts are typed
+  /** Free at the top: there the axis' two texts are typed, and the buttons are not to hide what lies beyond the edge. */
+  const top = () => (map.layout.poles || map.layout.far.some((rows) => rows.length) ? 2 * EDGE : EDGE);
 
   /** What of the plane is seen of a (fractional) snapshot: all items, and a text that was typed. */
   function boxAt(t) {

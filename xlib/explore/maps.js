@@ -131,7 +131,7 @@ function createMaps(view, card) {
     return Object.assign(map, { ui: parts });
   }
 
-  /** What has to be said of colours, shapes, and items beyond the edge. */
+  /** What has to be said of colours, shapes, and items beyond the edge, as `remarks_at` in model.py. */
   function fillRemarks() {
     const far = new Set(maps.flatMap((map) => map.far(get("step")))).size;
     const [lie, point] = far > 1 ? ["items lie", "arrows point"] : ["item lies", "arrow points"];
@@ -371,7 +371,8 @@ function createMaps(view, card) {
     const c = scratch(1, 1);
     c.font = FONT;
     const rows = legendRows(c, room);
-    const tall = head + look.height + 26 + 20 * rows.length + pad;
+    const said = wrapped(c, ui.remarks.textContent, room);
+    const tall = head + look.height + 26 + 20 * rows.length + 17 * said.length + pad;
     [c.canvas.width, c.canvas.height] = [room + 2 * pad, tall].map((v) => Math.round(v * look.dpr));
     c.scale(look.dpr, look.dpr);
     c.fillStyle = theme.paper;
@@ -409,9 +410,21 @@ function createMaps(view, card) {
         write(name, pad + x + 18 + wide, head + look.height + 36 + 20 * r);
       }
     });
+    said.forEach((line, l) => write(line, pad, head + look.height + 34 + 20 * rows.length + 17 * l));
     look.dpr = dpr;
     view.redraw();
     return c.canvas;
+  }
+
+  /** The text in lines no wider than room. */
+  function wrapped(c, text, room) {
+    const lines = [];
+    for (const word of text.split(" ").filter(Boolean)) {
+      const longer = `${lines.at(-1)} ${word}`;
+      if (lines.length && c.measureText(longer).width <= room) lines.splice(-1, 1, longer);
+      else lines.push(word);
+    }
+    return lines;
   }
 
   /** The legend's entries in rows no wider than room, each with its place in the row and what draws its mark. */

@@ -436,18 +436,19 @@ class ExplorerModel(T.HasTraits):
 
     @cached_property
     def _edges(self):
-        """(E, 2): the rows of each pair, once, one modality a side even where both point at each other."""
+        """(E, 2): the rows of each pair, once, one modality a side even where both point at each other; and the rows
+        on either side."""
         rows = np.flatnonzero(self.pairs >= 0)
         edges = np.stack([rows, self.pairs[rows]], 1)
         order = self._kind * len(self.pairs) + np.arange(len(self.pairs))
         swap = order[edges[:, 0]] > order[edges[:, 1]]
         edges[swap] = edges[swap, ::-1]
-        return np.unique(edges, axis=0)
+        edges = np.unique(edges, axis=0)
+        return edges, *(np.unique(side) for side in edges.T)
 
     def pair_contrast(self, step):
         """Mean cosine of pairs, and of all other combinations of their two sides, at a step."""
-        edges, unit = self._edges, self.unit[step].astype(np.float64)
-        a, b = (np.unique(side) for side in edges.T)
+        (edges, a, b), unit = self._edges, self.unit[step].astype(np.float64)
         paired = (unit[edges[:, 0]] * unit[edges[:, 1]]).sum()
         rest = len(a) * len(b) - len(edges)
         unpaired = (unit[a].sum(0) @ unit[b].sum(0) - paired) / rest if rest else np.nan
@@ -478,11 +479,14 @@ class ExplorerModel(T.HasTraits):
             others = "" if np.isnan(unpaired) else f", of other combinations {unpaired:.2f}"
             parts.append(f"Mean cosine of pairs {paired:.2f}{others}.")
         if scale := self.colours.scale:
-            missing = f", {scale['missing']:,} missing" * bool(scale["missing"])
-            parts.append(f"Colour: values from {scale['low']} to {scale['high']}{missing}.")
-        if far := int(layout.far(step).sum()):
-            parts.append(f"{far:,} item{'s lie' if far > 1 else ' lies'} beyond the edge of the map.")
-        return " ".join(parts + self.remarks)
+            low, high, missing = scale["low"], scale["high"], scale["missing"]
+            values = f"values from {low} to {high}" if low != high else f"one value, {low}"
+            parts.append(f"Colour: {values}{f', {missing:,} missing' * bool(missing)}.")
+        return " ".join(parts + self.remarks_at(layout, step))
+
+    def remarks_at(self, layout, step):
+        """Sentences on what shares a colour or a shape, and on items that lie beyond the edge of a map at a step."""
+        return [words for words in (*self.remarks, looks.beyond(int(layout.far(step).sum()))) if words]
 
     def _describe_choice(self):
         if len(self.selected) > 1:

@@ -2,12 +2,13 @@
 
 import io
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
+
+from xlib.data.pictures import as_rgb, as_rgba, opened
 
 THUMBNAIL = 48  # pixels of a thumbnail's longer side: sharp at 24 CSS pixels on a dense screen
 
@@ -76,74 +77,25 @@ def _small(i, image):
 
 
 def _opened(image):
-    """The thumbnail of a PIL image or a file. What is loaded already is worked on in a copy."""
-    if isinstance(image, str | os.PathLike):
-        if str(image).startswith(("http://", "https://")):
-            raise ValueError(f"{image!s:.80} is an address: explore() loads nothing, save the picture first")
-        image = Path(image).expanduser()
-        if not image.is_file():
-            raise ValueError(f"there is no file {image}")
-        with Image.open(image) as opened:
-            return _upright(opened, opened.format)
+    """The thumbnail of a PIL image or a file."""
+    if isinstance(image, str) and image.startswith(("http://", "https://")):
+        raise ValueError(f"{image:.80} is an address: explore() loads nothing, save the picture first")
     if isinstance(image, bytes | bytearray | memoryview):
-        with Image.open(io.BytesIO(image)) as opened:
-            return _upright(opened, opened.format)
-    if not isinstance(image, Image.Image):  # an open file
-        return _elsewhere(image, 0)
-    if vars(image).get("_im", vars(image).get("im")) is None:  # not loaded yet, and stays so
-        if getattr(image, "filename", "") and os.path.isfile(image.filename):
-            with Image.open(image.filename) as opened:
-                opened.seek(image.tell())
-                return _upright(opened, opened.format)
-        if getattr(image, "fp", None):
-            return _elsewhere(image.fp, image.tell())
-    return _upright(image.copy(), image.format)
-
-
-def _elsewhere(file, frame):
-    """The frame of the picture in an open file, which is left where it was."""
-    place = file.tell()
-    try:
-        file.seek(0)
-        with Image.open(io.BytesIO(file.read())) as opened:
-            opened.seek(frame)
-            return _upright(opened, opened.format)
-    finally:
-        file.seek(place)
-
-
-def _upright(picture, file):
-    """The thumbnail of a picture that may be changed, in its true colours and upright; file: its format, if any."""
-    if not picture.width or not picture.height:
-        raise ValueError(f"it is empty, {picture.width} × {picture.height} pixels")
-    if getattr(picture, "tile", None):
-        picture.draft(None, (2 * THUMBNAIL, 2 * THUMBNAIL))  # a JPEG need not be read in all its detail
-        picture.load()
-    if picture.mode[0] in "IF":
-        grey = Image.fromarray(_grey(picture, file))
-        grey.info = {key: value for key, value in picture.info.items() if key != "transparency"}  # which way is up
-        picture = grey
-    elif picture.mode == "La":
-        picture = picture.convert("LA")
-    mode = "RGBA" if picture.has_transparency_data else "L" if picture.mode == "L" else "RGB"
-    return _reduced(picture if picture.mode == mode else picture.convert(mode))
+        image = io.BytesIO(image)
+    if hasattr(image, "read"):
+        image = Image.open(image)
+    with opened(image) as found:
+        if found is not image:
+            found.draft(None, (2 * THUMBNAIL, 2 * THUMBNAIL))  # a JPEG need not be read in all its detail
+            found.load()
+        shown = as_rgba(found) if found.has_transparency_data else as_rgb(found)
+        return _reduced(shown.copy() if shown is image else shown)
 
 
 def _reduced(picture):
     """(h, w, 4) uint8 of a picture of its own in one of the modes L, RGB, RGBA."""
     picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    return np.asarray(ImageOps.exif_transpose(picture).convert("RGBA"))
-
-
-def _grey(picture, file):
-    """(h, w) uint8 of a picture in the modes I, I;16 and F, which do not say what their white is: 65535 in a file
-    and wherever numbers are above 255; 1 where all are below it; else 255."""
-    x = np.asarray(picture)
-    if not np.isfinite(x).all():
-        raise ValueError("it holds NaN or infinity")
-    low, most = min(x.min(), 0), x.max()
-    whites = (1, 255, 65535) if picture.mode == "F" else (65535,) if file else (255, 65535)
-    return _bytes(x, float(low), float(next((white for white in whites if most <= white), most)))
+    return np.asarray(picture.convert("RGBA"))
 
 
 def _bytes(x, black, white):

@@ -47,31 +47,19 @@ class Layout:
 
 
 def pca(z):
-    """PCA of z (T, N, d), fitted on all snapshots together, beyond FIT_ROWS rows on a sample of them, and
-    without a few rows that lie so far away that the axes would show nothing else; each axis's largest loading is made
-    positive."""
-    z = _roomy(z)
-    flat = _without_far(z)
-    rng = np.random.default_rng(0)
-    fit = flat if len(flat) <= FIT_ROWS else flat[rng.choice(len(flat), FIT_ROWS, replace=False)]
-    with np.errstate(invalid="ignore", divide="ignore"):  # a collapsed embedding has no variance to share
-        fitted = PCA(2, random_state=0).fit(fit)
-    loadings = fitted.components_
-    loadings = loadings * np.sign(loadings[[0, 1], np.abs(loadings).argmax(1)])[:, None]
-    shares = np.nan_to_num(fitted.explained_variance_ratio_)
-
-    def place(x):
-        return (x - fitted.mean_) @ loadings.T
-
-    return Layout(place(z), [f"PCA {i + 1} ({share:.0%} of variance)" for i, share in enumerate(shares)], place)
+    """PCA of z (T, N, d), fitted on all snapshots together, beyond FIT_ROWS rows on a sample of them; each axis's
+    largest loading is made positive. Where a few rows lie so far away that the map would hide all others, it is fitted
+    without them, and its axes' names say so."""
+    layout, shares, without = _principal(_roomy(z))
+    layout.axes = [f"PCA {i + 1} ({share:.0%} of variance{without})" for i, share in enumerate(shares)]
+    return layout
 
 
 def umap(z):
     """UMAP (cosine, fixed seed, exact neighbours); every row of every snapshot takes part in the fit. A map fitted on
     the last snapshot alone would have no place for the earlier ones, and UMAP's `transform` takes several times as
     long as the fit: a new point lands at the mean place of its three nearest items, by cosine."""
-    rows = z.reshape(-1, z.shape[2])
-    rows = rows if _plain(rows).all() else unit(rows)  # the same cosines, in numbers that can be squared
+    rows = _directions(z.reshape(-1, z.shape[2]))  # the same cosines
     frames = np.nan_to_num(_umap(rows))  # all in one point where the embedding has collapsed
     frames = frames.reshape(*z.shape[:2], 2)
     return Layout(frames, ["UMAP 1", "UMAP 2"], _beside(z[-1], frames[-1]))
@@ -123,22 +111,16 @@ def follow(frames, x):
     """The map of snapshots that are still coming: `frames` (T, N, 2) as they are, and behind them the PCA of x (N, d)
     by itself, turned (orthogonal Procrustes, Schönemann 1966) onto the last of them. So what moves on the map has
     moved in the space, and costs no more than one snapshot."""
-    x = _roomy(x)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        fitted = PCA(2, random_state=0).fit(_without_far(x[None]))
-    share = np.nan_to_num(fitted.explained_variance_ratio_).sum()
-    turn = np.eye(2, dtype=x.dtype)
-    flat = (x - fitted.mean_) @ fitted.components_.T
+    alone, shares, without = _principal(_roomy(x)[None])
+    flat = alone.frames[0]
+    turn = np.eye(2, dtype=flat.dtype)
     if len(frames):
-        before = frames[-1] - frames[-1].mean(0)
-        u, _, v = np.linalg.svd(flat.T @ before)
+        near = bulk(flat) & bulk(frames[-1])  # a few far items would turn all others
+        before = frames[-1][near]
+        u, _, v = np.linalg.svd(flat[near].T @ (before - before.mean(0)))
         turn = u @ v
-
-    def place(y):
-        return (y - fitted.mean_) @ fitted.components_.T @ turn
-
-    names = [f"PCA of each step by itself ({share:.0%} of variance)", "turned onto the step before"]
-    return Layout(np.concatenate([frames, place(x)[None]]), names, place)
+    names = [f"PCA of each step by itself ({shares.sum():.0%} of variance{without})", "turned onto the step before"]
+    return Layout(np.concatenate([frames, (flat @ turn)[None]]), names, lambda y: alone.place(y) @ turn)
 
 
 def each(z):
@@ -158,8 +140,7 @@ def trust(vectors, picture, k):
         rows = np.random.default_rng(0).choice(len(rows), TRUST_ROWS, replace=False)
     if k >= len(rows) / 2:
         return None
-    vectors, picture = vectors[rows], _roomy(picture[rows])
-    vectors = vectors if _plain(vectors).all() else unit(vectors)
+    vectors, picture = _directions(vectors[rows]), _roomy(picture[rows])
     return float(trustworthiness(vectors, picture, n_neighbors=k, metric="cosine"))
 
 
@@ -168,7 +149,7 @@ def unit(x):
     beyond 1e19, and below 1e-19."""
     with np.errstate(over="ignore", under="ignore"):
         norm = np.linalg.norm(x, axis=-1, keepdims=True)
-        plain = _plain(x)[..., None]
+        plain = _plain(norm)
         if plain.all():
             return x / norm
         wide = x.astype(np.float64)
@@ -177,8 +158,9 @@ def unit(x):
 
 
 def bulk(points, far=FAR):
-    """(N,) bool: which of the points (N, m) a picture is of. All, but for up to a twentieth of them (of few points,
-    up to two, and of less than four none) so far away that the others would fill less than 1/far of its width.
+    """(N,) bool: which of the points (N, m) a picture is of. All, but for a few so far away that the others would fill
+    less than 1/far of its width: up to a twentieth of them along each axis (of few points up to two, and of less than
+    four none).
 
     Example:
         >>> bulk(np.array([[0.0], [1.0], [2.0], [3.0], [1e6]])).tolist()
@@ -202,36 +184,66 @@ def bulk(points, far=FAR):
 def _box(frames):
     """(2, m): the corners of what is shown of frames (T, N, m), see `Layout.box`."""
     low, high = frames.min(1), frames.max(1)
+    whole = np.stack([low.min(0), high.max(0)])
     some = np.sort(frames[:, :: max(1, frames.shape[1] // 256)], 1)  # a glance at a few: mostly it is enough
     quarter = some.shape[1] // 4
     glance = (some[:, -1 - quarter] - some[:, quarter]).max(1)
-    for t in np.flatnonzero(np.ptp(frames, 1).max(1) > FAR * glance):
+    for t in np.flatnonzero((high - low).max(1) > FAR * glance):
         seen = frames[t][bulk(frames[t])]
         low[t], high[t] = seen.min(0), seen.max(0)
     shown = np.stack([low.min(0), high.max(0)])
-    whole = np.stack([frames.min((0, 1)), frames.max((0, 1))])
     return shown if np.ptp(whole, 0).max() > FAR * np.ptp(shown, 0).max() else whole
 
 
-def _without_far(z):
-    """The rows of z (T, N, d), one below the other, but for those that lie FAR times as far from the middle of their
-    snapshot as half of it does, if these are few."""
-    far = np.zeros(z.shape[:2], bool)
+def _principal(z):
+    """The first two principal components of z (T, N, d), see `pca`: the map without names, their shares of the
+    variance (2,), and words on what the fit went without."""
+    layout, shares = _fitted(z, z.reshape(-1, z.shape[2]))
+    near = _near(z)
+    width, whole = (np.ptp(places, 0).max() for places in (layout.frames[near], layout.frames.reshape(-1, 2)))
+    if near.all() or width * FAR >= whole:
+        return layout, shares, ""
+    far = int((~near).any(0).sum())
+    return *_fitted(z, z[near]), f", without {far:,} far item{'s' * (far > 1)}"
+
+
+def _fitted(z, rows):
+    """The first two principal components of the rows (M, d): z (T, N, d) in them, and their shares of the variance."""
+    if len(rows) > FIT_ROWS:
+        rows = rows[np.random.default_rng(0).choice(len(rows), FIT_ROWS, replace=False)]
+    with np.errstate(invalid="ignore", divide="ignore"):  # a collapsed embedding has no variance to share
+        fitted = PCA(2, random_state=0).fit(rows)
+    loadings = fitted.components_
+    loadings = loadings * np.sign(loadings[[0, 1], np.abs(loadings).argmax(1)])[:, None]
+
+    def place(x):
+        return (x - fitted.mean_) @ loadings.T
+
+    return Layout(place(z), [], place), np.nan_to_num(fitted.explained_variance_ratio_)
+
+
+def _near(z):
+    """(T, N) bool: the rows of z (T, N, d), but for those that lie FAR times as far from the middle of their snapshot
+    as half of it does, if these are few."""
+    near = np.ones(z.shape[:2], bool)
     for t, x in enumerate(z):
         middle = np.median(x[:: max(1, len(x) // 256)], 0)
         distance = np.linalg.norm(x - middle, axis=1)
-        half = np.median(distance)
-        far[t] = (distance > FAR * half) & ~bulk(distance[:, None])
-    flat = z.reshape(-1, z.shape[2])
-    return flat[~far.ravel()] if far.any() else flat
+        near[t] = (distance <= FAR * np.median(distance)) | bulk(distance[:, None])
+    return near
 
 
-def _plain(x):
-    """(…,) whether the vectors x (…, d) can be divided by their lengths as they are; also by scikit-learn, which
-    takes what is shorter than 1e-6 for zero."""
-    with np.errstate(over="ignore", under="ignore"):
-        norm = np.linalg.norm(x, axis=-1)
+def _plain(norm):
+    """Whether vectors of these lengths can be divided by them as they are; also by scikit-learn, which takes what is
+    shorter than 1e-6 for zero."""
     return (norm > 1e-5) & (norm < 1e15)
+
+
+def _directions(x):
+    """The vectors x (N, d), or where their squares would be too large or too small their directions."""
+    with np.errstate(over="ignore", under="ignore"):
+        plain = _plain(np.linalg.norm(x, axis=1)).all()
+    return x if plain else unit(x)
 
 
 def _roomy(x):

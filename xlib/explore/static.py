@@ -74,7 +74,8 @@ def picture(model, *, dark=False) -> Image.Image:
     step = model.step_name(model.step) if len(model.steps) > 1 else ""
     title = ", ".join(filter(None, map(_readable, [model.title, step])))
     axes.set_title(title, loc="left", **style | {"fontsize": 11})
-    _legend(figure, model, [grey, *palette], int(far.sum()), style)
+    said = [line for words in model.remarks_at(layout, model.step) for line in textwrap.wrap(words, 36)]
+    _legend(figure, model, [grey, *palette], said, style)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
@@ -124,12 +125,11 @@ def _collage(model, pixels, rows, size, colours):
     return sheet
 
 
-def _legend(figure, model, colours, far, style):
+def _legend(figure, model, colours, said, style):
     """To the right of the axes, from the top: shapes, classes, no value; from the bottom: sentences, scale."""
 
     def handle(marker, colour, name):
-        name = _readable(name)
-        return Line2D([], [], linestyle="", marker=marker, color=colour, label=name[:29] + "…" * (len(name) > 29))
+        return Line2D([], [], linestyle="", marker=marker, color=colour, label=_readable(name))
 
     left, scale, ink = BOX[0] + BOX[2] + 0.01, model.colours.scale, style["color"]
     handles = [handle(MARKERS[g], ink, name) for g, name in enumerate(model.groups) if len(model.groups) > 1]
@@ -138,13 +138,12 @@ def _legend(figure, model, colours, far, style):
         handles.append(handle("s", colours[0], f"no value ({scale['missing']:,})"))
     if handles:
         dense = {"labelspacing": 0.2, "markerscale": 0.7} if len(handles) > (9 if scale else 18) else {}
-        box = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(left, BOX[1] + BOX[3] + 0.01), **dense)
+        two = len(handles) + len(said) > 29  # columns: one has no more room
+        options = dense | ({"ncols": 2, "handlelength": 1, "columnspacing": 0.5} if two else {})
+        box = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(left, BOX[1] + BOX[3] + 0.01), **options)
         box.set_frame_on(False)
         for text in box.get_texts():
-            text.set(**style | ({"fontsize": 7} if dense else {}))
-    lie, point = ("items lie", "arrows point") if far > 1 else ("item lies", "arrow points")
-    beyond = [f"{far:,} {lie} beyond the edge of the map, where the {point}."] if far else []
-    said = [line for words in model.remarks + beyond for line in textwrap.wrap(words, 36)]
+            text.set(**style | ({"fontsize": 7} if dense else {}), text=_short(text.get_text(), 12 if two else 29))
     figure.text(left + 0.01, 0.03, "\n".join(said), va="bottom", **style | {"fontsize": 7})
     if scale:
         bottom = 0.08 + 0.024 * len(said)
@@ -155,6 +154,10 @@ def _legend(figure, model, colours, far, style):
         names = ("low", "middle", "high") if scale["low"] != scale["high"] else ("middle",)
         for share, name in zip((0, 0.5, 1) if len(names) > 1 else (0.5,), names, strict=True):
             figure.text(left + 0.045, bottom + 0.28 * share, scale[name], va="center", **style)
+
+
+def _short(text, most):
+    return text[:most] + "…" * (len(text) > most)
 
 
 @cache

@@ -52,7 +52,8 @@ class Pictures(Sequence):
 class Captioned:
     """Pictures and their captions.
 
-    images: N pictures, PIL of any size and mode or paths of files. captions: for each its captions, one or more.
+    images: N pictures, one or more, PIL of any size and mode or paths of files. captions: for each its captions, one
+    or more.
     Raises ValueError where a picture has no captions, or a caption no picture.
 
     Example:
@@ -67,8 +68,11 @@ class Captioned:
     def __post_init__(self):
         if len(self.images) != len(self.captions):
             raise ValueError(f"captions must hold {len(self.images)} lists, one a picture, got {len(self.captions)}")
+        if not len(self.images):
+            raise ValueError("images must not be empty")
         for row, own in enumerate(self.captions):
-            if isinstance(own, str) or not len(own):
+            several = hasattr(own, "__len__") and len(own) and not isinstance(own, str)
+            if not several or not all(isinstance(caption, str) for caption in own):
                 raise ValueError(f"captions[{row}] must be a list of one or more strings, got {own!r:.100}")
 
     @property

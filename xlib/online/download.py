@@ -1,5 +1,6 @@
 """Files from the network: resumed where they stopped, verified, written whole; one sentence where that fails."""
 
+import contextlib
 import errno
 import gzip
 import hashlib
@@ -43,14 +44,21 @@ def offline() -> bool:
 
 def timeout() -> float:
     """Seconds to wait for a server that says nothing: HF_HUB_DOWNLOAD_TIMEOUT, as the hub's own library reads it, or
-    20.
+    20. Raises Unavailable where that holds no number from above 0 to a day.
 
     Example:
         >>> from unittest import mock
-        >>> with mock.patch.dict(os.environ, HF_HUB_DOWNLOAD_TIMEOUT="2.5"): timeout()
-        2.5
+        >>> with mock.patch.dict(os.environ, HF_HUB_DOWNLOAD_TIMEOUT="5"): timeout()
+        5.0
     """
-    return float(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT", "").strip() or 20)
+    asked = os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT", "").strip() or "20"
+    with contextlib.suppress(ValueError):
+        if 0 < float(asked) <= 86_400:
+            return float(asked)
+    raise Unavailable(
+        f"HF_HUB_DOWNLOAD_TIMEOUT must be a number of seconds above 0, got {asked!r}: correct it or unset it, and run "
+        "this again."
+    )
 
 
 def opened(request: urllib.request.Request, *handlers: urllib.request.BaseHandler) -> http.client.HTTPResponse:
@@ -80,11 +88,12 @@ def _trusting() -> ssl.SSLContext:
             continue
         # SSL_CERT_DIR may name several folders.
         parts = os.environ[name].split(os.pathsep) if name == "SSL_CERT_DIR" else [os.environ[name]]
-        for part in (Path(part).expanduser() for part in parts if part):
+        for part in (Path(os.path.expanduser(part)) for part in parts if part):
             try:
                 context.load_verify_locations(**{"capath" if part.is_dir() else "cafile": part})
             except OSError as error:  # an ssl.SSLError as well: a file without certificates
-                state = "holds no certificates" if isinstance(error, ssl.SSLError) else "is not there"
+                state = "is not there" if isinstance(error, FileNotFoundError) else "cannot be read"
+                state = "holds no certificates" if isinstance(error, ssl.SSLError) else state
                 raise Unavailable(
                     f"{name} names {part}, which {state}: correct it or unset it, and run this again."
                 ) from None
@@ -145,7 +154,7 @@ def fetch(urls: Sequence[str], path: str | os.PathLike, *, digest: str) -> Path:
         >>> fetch(["https://example.org/never"], here, digest="md5:d41d8cd98f00b204e9800998ecf8427e") == here
         True
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if path.is_dir():
         raise Unavailable(f"{path} is a folder: a file is to be written there, so move it away.")
     if path.exists() and matches(path, digest):

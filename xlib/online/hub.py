@@ -65,9 +65,10 @@ def _brought_by_others(repository: str, revision: str, files: Mapping[str, str],
 def _url(repository: str, revision: str, name: str, kind: str) -> str:
     from huggingface_hub import hf_hub_url
 
-    return hf_hub_url(
-        repository, name, revision=revision, repo_type=kind, endpoint=os.environ.get("HF_ENDPOINT") or None
-    )
+    endpoint = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/")
+    if endpoint and not endpoint.startswith(("https://", "http://")):
+        raise Unavailable(f"HF_ENDPOINT must begin with https://, got {endpoint!r}: correct it, and run this again.")
+    return hf_hub_url(repository, name, revision=revision, repo_type=kind, endpoint=endpoint or None)
 
 
 def _stated(url: str, path: Path) -> str:

@@ -8,7 +8,7 @@ import contextlib
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -24,6 +24,7 @@ from xlib.course import runtime, training
 from xlib.data import cache
 from xlib.data.pictures import Picture, as_rgb
 from xlib.data.text import quiet
+from xlib.encoders import _strings
 from xlib.online import hub
 from xlib.online.captions import Captioned
 from xlib.online.download import fetch
@@ -175,11 +176,11 @@ def _encoders(
             return _sizes.unit(_in_batches(encode, items, device=_device(model), title=title)).cpu()
 
     def encode_images(pictures: Pictures) -> Tensor:
-        pictures = _whole_pictures(pictures)
+        pictures = _whole_pictures("pictures", pictures)
         return unit(lambda rows: images(pictures, rows), range(len(pictures)), "pictures")
 
     def encode_texts(part: Sequence[str]) -> Tensor:
-        part = _strings(part)
+        part = _strings("texts", part)
         _tell_of_cuts(tokenizer, part, longest)
         return unit(texts, part, "texts")
 
@@ -212,34 +213,27 @@ def _in_batches(encode: Callable, items: Sequence, *, device, title: str) -> Ten
     return torch.cat(done)
 
 
-def _strings(texts: Iterable[str]) -> list[str]:
-    found = [] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
-    if not found or not all(isinstance(text, str) for text in found):
-        raise TypeError(f"texts must be a non-empty list of strings, got {texts!r:.100}")
-    return found
-
-
-def _whole_pictures(pictures: Pictures) -> Sequence[Picture]:
+def _whole_pictures(name: str, pictures: Pictures) -> Sequence[Picture]:
     """PIL images and paths as they come; a tensor's pictures as PIL images, squares."""
     if not isinstance(pictures, Tensor):
         if getattr(pictures, "ndim", 0) == 1:  # an array of objects, or a pandas.Series: by place, not by label
             pictures = pictures.tolist()
         single = isinstance(pictures, str | os.PathLike | Image.Image)
         if single or not hasattr(pictures, "__getitem__") or not hasattr(pictures, "__len__") or not len(pictures):
-            raise TypeError(f"pictures must be PIL images, one or more, or a tensor, got {pictures!r:.100}")
+            raise TypeError(f"{name} must be PIL images, one or more, or a tensor, got {pictures!r:.100}")
         for row, picture in enumerate(pictures if isinstance(pictures, list | tuple) else ()):
             if not isinstance(picture, Picture):
-                raise TypeError(
-                    f"pictures must be PIL images, one or more, or a tensor; in place {row} is {picture!r:.100}"
-                )
+                kind = type(picture).__name__
+                raise TypeError(f"{name} must be PIL images, one or more, or a tensor, got {kind} in place {row}")
         return pictures
     bytes_ = pictures.dtype == torch.uint8
     if pictures.ndim != 4 or pictures.shape[1] != 3 or pictures.numel() == 0:
-        raise ValueError(f"pictures must be float (N, 3, H, W), got {pictures.dtype}, shape {tuple(pictures.shape)}")
+        raise ValueError(f"{name} must be float (N, 3, H, W), got {pictures.dtype}, shape {tuple(pictures.shape)}")
     if not (bytes_ or pictures.is_floating_point()):
-        raise ValueError(f"pictures must be float (N, 3, H, W), or uint8, got {pictures.dtype}")
-    if not (bytes_ or (pictures.min() >= 0 and pictures.max() <= 1)):
-        raise ValueError("pictures must hold numbers from 0 to 1")
+        raise ValueError(f"{name} must be float (N, 3, H, W), or uint8, got {pictures.dtype}")
+    if not (bytes_ or (pictures.min() >= 0 and pictures.max() <= 1)):  # NaN fails too
+        least, most = pictures.min().item(), pictures.max().item()
+        raise ValueError(f"{name} must hold numbers from 0 to 1, got floats from {least:.3g} to {most:.3g}")
     from torchvision.transforms.functional import to_pil_image
 
     height, width = pictures.shape[2:]
@@ -334,10 +328,11 @@ def fit_frozen(
     maps = nn.ModuleDict({"image": model.visual_fc, "text": model.text_fc, "scale": model.logit_scale})
     _check_wide(maps)
     device, longest, own_texts = _device(model), _longest(model, tokenizer), data.texts
+    pictures = _whole_pictures("data.images", data.images)
     _tell_of_cuts(tokenizer, own_texts, longest)
 
     def seen(rows: Sequence[int]) -> Tensor:
-        return model.image_features(_prepared(model, preprocess, "data.images", data.images, rows))
+        return model.image_features(_prepared(model, preprocess, "data.images", pictures, rows))
 
     def read(texts: list[str]) -> Tensor:
         return model.text_features(**_tokens(tokenizer, texts, longest, device))
@@ -348,8 +343,8 @@ def fit_frozen(
         return info_nce(za, zb, logit_scale=maps["scale"]())
 
     with _evaluating(model):
-        images = _in_batches(seen, range(len(data.images)), device=device, title="pictures through the ResNet")
         texts = _in_batches(read, own_texts, device=device, title="captions through BERT")
+        images = _in_batches(seen, range(len(pictures)), device=device, title="pictures through the ResNet")
         return training.fit_one_cycle(
             maps, loss, steps=steps, rate=rate, decay=1e-4, generator=generator, title="towers frozen"
         )
@@ -389,11 +384,12 @@ def fit_towers(
     """
     _check_wide(model)
     device, longest, texts = _device(model), _longest(model, tokenizer), data.texts
+    pictures = _whole_pictures("data.images", data.images)
     _tell_of_cuts(tokenizer, texts, longest)
 
     def loss(step: int) -> Tensor:
         rows, said = _draw(data, batch, generator)
-        pixels = _prepared(model, preprocess, "data.images", data.images, rows.tolist())
+        pixels = _prepared(model, preprocess, "data.images", pictures, rows.tolist())
         za, zb, scale = model(pixels, **_tokens(tokenizer, [texts[index] for index in said], longest, device))
         return info_nce(za, zb, logit_scale=scale)
 
