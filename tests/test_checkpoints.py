@@ -150,6 +150,7 @@ SCHEDULES = {
     ),
     "CosineAnnealingWarmRestarts": lambda o: schedules.CosineAnnealingWarmRestarts(o, 4, 2),
     "CyclicLR": lambda o: schedules.CyclicLR(o, 1e-3, 1e-1, step_size_up=3, cycle_momentum=False),
+    "LambdaLR": shaped(20),
     "MultiplicativeLR": lambda o: schedules.MultiplicativeLR(o, lambda step: 0.9),
     "SWALR": lambda o: torch.optim.swa_utils.SWALR(o, 5e-2),
 }
@@ -390,10 +391,13 @@ def test_a_cell_that_runs_again_with_the_same_objects(tmp_path, live):
     assert alike(parts.state(), unbroken(20, **made).state())
 
 
-@pytest.mark.parametrize("anew", [False, True], ids=["the same schedule", "one made anew"])
-def test_an_optimizer_in_use_that_keeps_nothing(tmp_path, anew):
+@pytest.mark.parametrize(
+    ("anew", "schedule"),
+    [(False, "MultiStepLR"), (True, "MultiStepLR"), (False, "ReduceLROnPlateau"), (False, "ChainedScheduler")],
+)
+def test_an_optimizer_in_use_that_keeps_nothing(tmp_path, anew, schedule):
     """Plain SGD has no state that tells of its use; the cell fails at step 14 and runs again."""
-    made = {"optimizer": OPTIMIZERS["SGD"], "scheduler": lambda o: schedules.StepLR(o, 4)}
+    made = {"optimizer": OPTIMIZERS["SGD"], "scheduler": SCHEDULES[schedule]}
     parts = Parts(**made)
     with pytest.raises(RuntimeError, match="power cut"):
         parts.fit(20, tmp_path, loss=lambda step: parts.loss(step) if step < 14 else cut())

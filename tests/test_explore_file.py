@@ -66,6 +66,19 @@ TABLES = {
         "t.csv",
         lambda p: table(**{f"dim_{j}": Z[:, j] for j in (3, 0, 2, 1)}).to_csv(p, sep=";", encoding="utf-8-sig"),
     ),
+    "of a spreadsheet with decimal commas": (
+        "t.csv",
+        lambda p: table(**{f"dim_{j}": Z[:, j] for j in range(4)}).to_csv(p, sep=";", decimal=","),
+    ),
+    "Unicode text of a spreadsheet": (
+        "t.csv",
+        lambda p: table().join(pd.DataFrame(Z)).to_csv(p, sep="\t", index=False, encoding="utf-16"),
+    ),
+    "1 to 4": ("t.csv", lambda p: table().join(pd.DataFrame(Z, columns=range(1, 5))).to_csv(p)),
+    "one name for all": (
+        "t.csv",
+        lambda p: pd.concat([table(), pd.DataFrame(Z, columns=["z"] * 4)], axis=1).to_csv(p, index=False),
+    ),
     "0 to 3": ("t.tsv", lambda p: table().join(pd.DataFrame(Z)).to_csv(p, sep="\t", index=False)),
     "lists": ("t.parquet", lambda p: table(embedding=list(Z)).to_parquet(p)),
     "a fixed number of floats": ("t.parquet", lambda p: table(features=list(Z.astype("f4"))).to_parquet(p)),
@@ -121,9 +134,10 @@ def test_an_npz_by_the_arguments_names(folder, seen):
 
 def test_columns_without_names_that_say_it():
     """Iris, a matrix without a header, columns of places, and what counts rows."""
-    measured = {"id": range(N), "petal": Z[:, 0], "sepal": Z[:, 1], "species": ["a", "b"] * 3}
-    _, said = table_file.arguments(pd.DataFrame(measured), Path("."), {"embeddings": None, "labels": None})
-    assert said == {"embeddings": "'petal', 'sepal'", "labels": "'species'"}
+    for labels, classes in (("species", ["a", "b"] * 3), ("target", [0, 1] * 3)):
+        measured = {"id": range(N), "petal": Z[:, 0], "sepal": Z[:, 1], labels: classes}
+        _, said = table_file.arguments(pd.DataFrame(measured), Path("."), {"embeddings": None, "labels": None})
+        assert said == {"embeddings": "'petal', 'sepal'", "labels": repr(labels)}
     wanted = dict.fromkeys(table_file.NAMES)
     given, said = table_file.arguments(
         pd.DataFrame(
@@ -136,8 +150,18 @@ def test_columns_without_names_that_say_it():
     np.testing.assert_array_equal(given["coordinates"], Z[:, :2])
 
 
-def test_a_matrix_without_a_header(tmp_path):
-    np.savetxt(tmp_path / "bare.csv", Z, delimiter=",")
+@pytest.mark.parametrize(
+    "text",
+    [
+        pd.DataFrame(Z).to_csv(index=False, header=False),
+        pd.DataFrame(Z).to_csv(index=False, header=False, sep=";", decimal=","),
+        pd.DataFrame(Z).to_csv(index=False),
+        pd.DataFrame(Z, columns=range(1, 5)).to_csv(index=False),  # names that count are no row
+        pd.DataFrame(Z).to_csv(sep="\t"),
+    ],
+)
+def test_a_matrix_with_and_without_a_header(tmp_path, text):
+    (tmp_path / "bare.csv").write_text(text)
     given, _ = table_file.arguments(table_file.read(tmp_path / "bare.csv"), tmp_path, dict.fromkeys(table_file.NAMES))
     np.testing.assert_allclose(given["embeddings"], Z)
 
@@ -172,7 +196,13 @@ def pickled(path):
         ("t.csv", None, "", "there is no file"),
         ("t.xlsx", lambda p: p.write_text("x"), "", r"t.xlsx must be a .csv, .tsv, .parquet, .npz file"),
         ("t.csv", lambda p: p.write_text(""), "", "t.csv cannot be read as .csv"),
-        ("t.csv", lambda p: p.write_bytes(b"text,0\ncaf\xe9,1"), "", "t.csv cannot be read as .csv: 'utf-8' codec"),
+        (
+            "t.csv",
+            lambda p: p.write_bytes(b"text,0\ncaf\xe9,1"),
+            "",
+            't.csv is not in UTF-8 .*: save it as "CSV UTF-8"',
+        ),
+        ("t.csv", lambda p: table(dim=1)[:0].to_csv(p), "", "t.csv has no rows; its columns are .*'dim'"),
         ("t.parquet", lambda p: p.write_text("x"), "", "t.parquet cannot be read as .parquet"),
         ("t.npz", lambda p: p.write_bytes(pickle.dumps(Traitor())), "", "t.npz .*: it is no archive of arrays"),
         ("t.npz", pickled, "", "'embeddings' holds Python objects, which are not opened"),

@@ -3,6 +3,7 @@
 import ast
 import math
 import re
+import runpy
 import subprocess
 import sys
 
@@ -70,10 +71,10 @@ def test_it_is_short_and_imports_torch_and_the_data_alone(name):
 def test_the_variable_decides_the_device(name, monkeypatch):
     for asked, device in (("", "cuda" if torch.cuda.is_available() else "cpu"), ("cpu", "cpu"), (" Meta\n", "meta")):
         monkeypatch.setenv("XLIB_DEVICE", asked)
-        assert results.from_scratch_script(name).DEVICE == torch.device(device)
+        assert runpy.run_path(FOLDER / f"{name}.py")["DEVICE"] == torch.device(device)
     monkeypatch.setenv("XLIB_DEVICE", "gpu")
     with pytest.raises(RuntimeError, match="Expected one of cpu, cuda"):
-        results.from_scratch_script(name)
+        runpy.run_path(FOLDER / f"{name}.py")
 
 
 @pytest.mark.long

@@ -499,7 +499,7 @@ def test_what_lies_as_far_as_floats_reach_does_not_make_the_rest_coincide(dtype,
 
 def test_a_median_that_no_float_holds_is_named():
     far = torch.tensor([[1.7e308]], dtype=torch.float64)
-    with pytest.raises(ValueError, match="x and y must not be so large"):
+    with pytest.raises(ValueError, match="x and y must be of a size"):
         mmd.median_bandwidth(far, -far)
 
 
@@ -710,12 +710,20 @@ def test_scales_of_any_size(loss, scale_):
             "source_logits and target_logits",
         ),
         (lambda: dann.soft_neighbourhood_density(torch.eye(3), temperature=1e-44), "logits and temperature must"),
-        (lambda: space.alignment(torch.eye(2), -torch.eye(2), alpha=1000.0), "za and zb must not be so large"),
-        (lambda: space.alignment(torch.eye(2), 0.9 * torch.eye(2), alpha=1000.0), "za and zb must not be so small"),
+        (lambda: space.alignment(torch.eye(2), -torch.eye(2), alpha=1000.0), "za and zb and alpha must be of a size"),
+        (
+            lambda: space.alignment(torch.eye(2), 0.9 * torch.eye(2), alpha=1000.0),
+            "za and zb and alpha must be of a size",
+        ),
         (lambda: space.alignment(torch.eye(2), torch.eye(2)).item(), 0.0),
+        (
+            lambda: contrastive.info_nce(1e20 * torch.eye(2), 1 - torch.eye(2), logit_scale=Fraction(10**30)),
+            "za and zb and logit_scale must be of a size that lets",
+        ),
+        (lambda: space.cca(*(1e-39 * z for z in pair(torch.float32)), dim=1), "a must be of a size that lets"),
         (lambda: space.uniformity(torch.eye(2), t=1e-45).item(), 0.0),
         (lambda: space.uniformity(torch.eye(2), t=1e30).item(), -2e30),
-        (lambda: space.uniformity(torch.eye(2), t=3e38), "z must not be so large"),
+        (lambda: space.uniformity(torch.eye(2), t=3e38), "z and t must be of a size"),
         (lambda: mmd.mmd2(torch.eye(3), 1 - torch.eye(3), bandwidths=1e38).item(), 0.0),
         (lambda: mmd.mmd2(torch.eye(3), 1 - torch.eye(3), bandwidths=1e-30), "bandwidths must not be so small"),
         (lambda: mmd.mmd2(torch.eye(3), 1 - torch.eye(3), bandwidths=10**400), "bandwidths must be a finite number"),

@@ -76,6 +76,8 @@ V1 = "11:memory:/docker/5\n4:cpu,cpuacct:/docker/5\n0::/\n"
     ("groups", "files", "found"),
     [
         ("", {}, 64),
+        ("what is this\n\n0::/\n", {"cpu.max": "200000 100000\n"}, 2),
+        ("0::/a:b/c d\n", {"a:b/c d/cpu.max": "200000 100000\n"}, 2),
         ("0::/\n", {"cpu.max": "max 100000\n"}, 64),
         ("0::/\n", {"cpu.max": "200000 100000\n"}, 2),
         ("0::/\n", {"cpu.max": "250000 100000\n"}, 3),  # two and a half: a third thread finds something to do

@@ -100,7 +100,7 @@ def median_distance(rows: Tensor) -> Tensor:
             if lower < 1e-300:  # a square of 1e-200, or of 0: the largest difference in any column tells
                 least, unit = _middle(torch.cdist(wide, wide, p=math.inf))
                 if least == 0:
-                    return least.to(rows.dtype)
+                    return least.to(home, rows.dtype)
                 lower, upper = _middle(exact_squared_distances(wide / unit, wide / unit))
     else:
         lower, upper = _middle(exact_squared_distances(z, z))
@@ -124,14 +124,11 @@ def held(value: Tensor, *, parts: Tensor | None = None, **given: Tensor | float)
     if not _validate.reads_values(value):
         return value
     finite = math.isfinite(value.detach().item()) if value.ndim == 0 else torch.isfinite(value).all()
-    says = "" if finite else "large"
-    if not says and parts is not None and (value == 0).any() and (parts > 0).any():
-        says = "small"
-    if says:
-        tensors = [part if isinstance(part, Tensor) else torch.tensor(float(part)) for part in given.values()]
-        sizes = [f"{tensor.detach().abs().max().item():.3g}" for tensor in tensors]
+    vanished = parts is not None and (value == 0).any() and (parts > 0).any()
+    if not finite or vanished:
+        sizes = [part.detach().abs().max() if isinstance(part, Tensor) else abs(part) for part in given.values()]
         raise ValueError(
-            f"{' and '.join(given)} must not be so {says} that {value.dtype} cannot hold the result, got numbers up "
-            f"to {' and '.join(sizes)}"
+            f"{' and '.join(given)} must be of a size that lets {value.dtype} hold the result, got numbers up to "
+            f"{' and '.join(f'{float(size):.3g}' for size in sizes)}"
         )
     return value

@@ -4,7 +4,7 @@ Embeddings are rows. `za` and `zb` are paired: row i of one belongs to row i of 
 `cosine_similarity_matrix` normalises, as its name says; alignment, uniformity and the modality gap are *defined* for
 unit vectors, and take what they are given: pass `F.normalize(z, dim=1)` unless you want to see what happens without.
 16-bit embeddings are computed, and results returned, in float32. Wrong input raises a TypeError or ValueError that
-names the argument; so do numbers so large, or so small, that the result cannot be held.
+names the argument; so do numbers of a size at which the result cannot be held.
 """
 
 import math
@@ -53,7 +53,7 @@ def alignment(za: torch.Tensor, zb: torch.Tensor, *, alpha: float = 2) -> torch.
     _validate.embeddings("zb", zb, like=za, like_name="za")
     alpha = _validate.positive("alpha", alpha)
     distances = _sizes.lengths(_sizes.wide(za) - _sizes.wide(zb))  # (N,)
-    return _sizes.held(distances.pow(alpha).mean(), parts=distances, za=za, zb=zb)
+    return _sizes.held(distances.pow(alpha).mean(), parts=distances, za=za, zb=zb, alpha=alpha)
 
 
 def uniformity(z: torch.Tensor, *, t: float = 2) -> torch.Tensor:
@@ -82,10 +82,10 @@ def uniformity(z: torch.Tensor, *, t: float = 2) -> torch.Tensor:
         with torch.autocast(z.device.type, enabled=False):
             squared = _sizes.squared_distances(near, near)  # (N, N)
     else:
-        squared = _sizes.held(_sizes.exact_squared_distances(z, z), z=z)
+        squared = _sizes.held(_sizes.exact_squared_distances(z, z), z=z, t=t)
     exponents = (-t * squared).fill_diagonal_(-math.inf)  # a point and itself are no pair
     log_mean = exponents.flatten().logsumexp(dim=0) - math.log(len(z) * (len(z) - 1))
-    return _sizes.held(log_mean.to(home, z.dtype), z=z)
+    return _sizes.held(log_mean.to(home, z.dtype), z=z, t=t)
 
 
 class ModalityGap(NamedTuple):

@@ -242,7 +242,8 @@ class Checkpoint:
     def _groups(self, found: dict, restored: bool) -> list[dict]:
         """The optimiser's options as they are to be: those that the caller has changed are in force."""
         groups = []
-        used = self.optimizer.state or getattr(self.optimizer, "_opt_called", False)  # set where there is a scheduler
+        # Plain SGD keeps nothing that would tell: but a schedule notes it in the optimizer, or in itself.
+        used = self.optimizer.state or getattr(self.optimizer, "_opt_called", False) or _is_stepped(self.scheduler)
         parts = self.optimizer.param_groups, self.given["groups"], found["given"]["groups"], found["groups"]
         for group, now, given, then in zip(*parts, strict=True):
             # In an optimizer that has been in use, what the run itself moves tells nothing about the caller.

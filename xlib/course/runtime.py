@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -115,11 +116,10 @@ def _quotas() -> Iterator[float]:
     host has them, and the files as if its own group were the top: so files that are not there are passed over.
     """
     try:
-        lines = _OWN_CGROUP.read_text("utf-8").splitlines()
+        own_groups = re.findall(r"(?m)^\d+:([^:\n]*):(.*)$", _OWN_CGROUP.read_text("utf-8"))
     except (OSError, ValueError):
         return
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
+    for controllers, group in own_groups:
         if controllers and "cpu" not in controllers.split(","):
             continue
         top = _CGROUPS / "cpu" if controllers else _CGROUPS

@@ -9,7 +9,7 @@ import numpy as np
 
 from xlib.explore import explore, table_file
 
-MOST = 5_000  # items on a page, all of whose neighbours are found before it is written: half a minute or so
+MOST = 10_000  # items on a page, all of whose neighbours are found before it is written: some ten seconds
 WORDS = {"embeddings": "embeddings", "captions": "captions", "images": "pictures", "labels": "classes",
          "values": "values on a scale", "coordinates": "a map of its own"}  # fmt: skip
 
@@ -94,4 +94,5 @@ def _rows(column, rows, n):
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a Windows console may not know every letter of a file's name
     main()

@@ -137,7 +137,8 @@ function createMaps(view, card) {
     const [lie, point] = far > 1 ? ["items lie", "arrows point"] : ["item lies", "arrow points"];
     const beyond = far ? [`${count(far)} ${lie} beyond the edge of the map, where the ${point}.`] : [];
     ui.remarks.textContent = [...data.remarks, ...beyond].join(" ");
-    ui.remarks.hidden = !ui.remarks.textContent;
+    const ever = maps.some((map) => map.layout.far.some((rows) => rows.length));
+    ui.remarks.hidden = !data.remarks.length && !ever; // at steps without far items its place stays
   }
 
   function nameStep() {
@@ -372,7 +373,7 @@ function createMaps(view, card) {
     c.font = FONT;
     const rows = legendRows(c, room);
     const said = wrapped(c, ui.remarks.textContent, room);
-    const tall = head + look.height + 26 + 20 * rows.length + 17 * said.length + pad;
+    const tall = head + look.height + 26 + 20 * rows.length + 18 * said.length + pad;
     [c.canvas.width, c.canvas.height] = [room + 2 * pad, tall].map((v) => Math.round(v * look.dpr));
     c.scale(look.dpr, look.dpr);
     c.fillStyle = theme.paper;
@@ -410,7 +411,7 @@ function createMaps(view, card) {
         write(name, pad + x + 18 + wide, head + look.height + 36 + 20 * r);
       }
     });
-    said.forEach((line, l) => write(line, pad, head + look.height + 34 + 20 * rows.length + 17 * l));
+    said.forEach((line, l) => write(line, pad, head + look.height + 37 + 20 * rows.length + 17 * l));
     look.dpr = dpr;
     view.redraw();
     return c.canvas;

@@ -53,7 +53,8 @@ function createMatrix(view) {
     }
     const strip = blocks.map(({ of, size, colour }) => {
       const style = `flex: ${size}; border-color: ${colour}`;
-      return h("i", { style, title: classes[of] ?? "no class" }, classes[of] ?? "");
+      const fits = size * 24 >= side; // or else it would be half a letter
+      return h("i", { style, title: classes[of] ?? "no class" }, (fits && classes[of]) || "");
     });
     const shown = classes.length ? [h("div", {}, ...strip)] : [];
     node.replaceChildren(h("b", {}, words), ...shown);

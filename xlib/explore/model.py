@@ -16,6 +16,7 @@ from xlib.explore import inputs, looks, projections
 from xlib.explore.projections import Layout
 
 MATRIX = 64  # rows and columns of the matrix of cosines, at most
+ANSWERED = ("step", "selected", "among", "projection", "axis", "typed", "revision")  # what the answers depend on
 
 
 class ExplorerModel(T.HasTraits):
@@ -125,6 +126,7 @@ class ExplorerModel(T.HasTraits):
             self.layout("pca")  # quick, and so the two can be told apart in a page without a kernel
             projection = "given" if projection == "pca" else projection
         self.layout(projection)
+        self._answered = None
         self.projection = projection
         self._follow(None)
 
@@ -348,8 +350,12 @@ class ExplorerModel(T.HasTraits):
         if self.selected:
             self.typed = ""
 
-    @T.observe("step", "selected", "among", "projection", "axis", "typed", "revision")
+    @T.observe(*ANSWERED)
     def _follow(self, change):
+        chosen = [getattr(self, name) for name in ANSWERED]
+        if chosen == self._answered:  # it is called for each of several that have changed at once
+            return
+        self._answered = chosen
         with self.hold_trait_notifications():  # who listens hears of a complete answer
             one = self.selected[0] if len(self.selected) == 1 and not self.typed else -1
             self.asked = [one, self.typed, self.among]

@@ -138,8 +138,9 @@ def _legend(figure, model, colours, said, style):
         handles.append(handle("s", colours[0], f"no value ({scale['missing']:,})"))
     if handles:
         dense = {"labelspacing": 0.2, "markerscale": 0.7} if len(handles) > (9 if scale else 18) else {}
-        two = len(handles) + len(said) > 29  # columns: one has no more room
-        options = dense | ({"ncols": 2, "handlelength": 1, "columnspacing": 0.5} if two else {})
+        two = len(handles) + len(said) > 30  # columns: one has no more room
+        narrow = {"ncols": 2, "handlelength": 1, "handletextpad": 0.5, "columnspacing": 0.5, "borderpad": 0}
+        options = dense | (narrow if two else {})
         box = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(left, BOX[1] + BOX[3] + 0.01), **options)
         box.set_frame_on(False)
         for text in box.get_texts():

@@ -33,8 +33,9 @@ RUNS = {}  # of each cell that has made or shown widgets: the message that ran i
 class Still:
     """The still pictures of one widget, wherever it is displayed.
 
-    A cell that runs again has lost its outputs: what it made or showed before, and no other cell shows, is closed,
-    which gives the memory back. Displayed again, the widget is open again.
+    A cell that runs again has lost its outputs: what it made or showed before is closed, which gives the memory back,
+    unless another cell shows it, or a box or a list holds it. (One that was displayed into an Output widget counts as
+    shown by the cell that did so.) Nothing is lost: displayed again, the widget is open again.
 
     draw: draw(dark) gives the picture for a light or a dark page: a PIL image, or SVG as a str, or nothing where it
     cannot be drawn. What it shows in words is the widget's `alt_text`. follow: the names of the widget's traits that
@@ -116,8 +117,9 @@ class Still:
 
 
 def _held(widget):
-    """Whether another widget holds this one: boxes keep what is in them, and links their ends, in tuples."""
-    return any(type(holder) is tuple for holder in gc.get_referrers(widget))
+    """Whether it may be seen by way of another widget: boxes keep what is in them, and links their ends, in tuples,
+    those of some libraries in lists."""
+    return any(type(holder) in (tuple, list) for holder in gc.get_referrers(widget))
 
 
 def _forget(widget):

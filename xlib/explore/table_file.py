@@ -1,6 +1,7 @@
 """Files of embeddings with what belongs to them, read without running anything that is in them; and which column is
 what, as far as its name and its entries say."""
 
+import codecs
 import re
 import zipfile
 from pathlib import Path
@@ -17,7 +18,7 @@ NAMES = {
     "captions": ("captions", "caption", "text", "sentence", "title", "name", "description", "content"),
     "images": ("images", "image", "picture", "img", "photo", "thumbnail", "image_path", "img_path", "path",
                "file_name", "filename", "file"),
-    "labels": ("labels", "label", "class", "category", "species", "cluster", "topic"),
+    "labels": ("labels", "label", "class", "category", "species", "target", "cluster", "topic"),
     "values": ("values",),
 }  # fmt: skip
 KINDS = (".csv", ".tsv", ".parquet", ".npz")
@@ -38,8 +39,12 @@ def read(path):
         table = pd.read_parquet(path) if kind == ".parquet" else _csv(path, "\t" if kind == ".tsv" else None)
     except ImportError as error:
         raise ImportError(f"{path.name}: a .parquet file is read by pyarrow, pip install pyarrow") from error
+    except UnicodeError as error:
+        raise ValueError(f'{path.name} is not in UTF-8 ({error}): save it as "CSV UTF-8", or its like') from error
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path.name} cannot be read as {kind}: {error}") from error
+    if not len(table):
+        raise ValueError(f"{path.name} has no rows; its columns are {listed(table)}")
     return {str(name): table.iloc[:, j] for j, name in enumerate(table)}
 
 
@@ -58,19 +63,33 @@ def _npz(path):
 
 
 def _csv(path, separator):
-    with path.open(encoding="utf-8-sig") as file:
-        head = file.readline().strip()
-    separator = separator or max(",;\t", key=head.count)
-    names = [name.strip(' "') for name in head.split(separator)]
-    options = {"sep": separator, "encoding": "utf-8-sig"}
-    if all(re.fullmatch(r"[-+.\deE]+", name) for name in names) and names != [str(j) for j in range(len(names))]:
-        options["header"] = None  # numbers from the first line on
+    with path.open("rb") as file:
+        marks = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
+        encoding = "utf-16" if file.read(2) in marks else "utf-8-sig"  # as spreadsheets save "Unicode text"
+    with path.open(encoding=encoding) as file:
+        head, some = file.readline().strip(), file.read(100_000)
+    separator = separator or max(",;\t", key=re.sub(r"\d,(?=\d)", "", head).count)  # not by a number's comma
+    options = {"sep": separator, "encoding": encoding, "low_memory": False}
+    if separator != "," and re.search(r"(?m)(^|[;\t])[-+]?\d+,\d+([;\t]|$)", some):
+        options["decimal"] = ","  # as spreadsheets write numbers in half of Europe
+    head = head if separator == "," else head.replace(",", ".")
+    if not _is_header([name.strip(' "') for name in head.split(separator)]):
+        options["header"] = None
     table = pd.read_csv(path, **options)
     if texts := [j for j in range(table.shape[1]) if not pd.api.types.is_numeric_dtype(table.iloc[:, j])]:
         words = pd.read_csv(path, usecols=texts, dtype=str, keep_default_na=False, **options)
         for name in words:
             table[name] = words[name].replace("", None)  # "NA" and "null" are words, too
     return table
+
+
+def _is_header(names):
+    """Whether a first line holds names: not numbers, unless they count the columns."""
+    try:
+        numbers = np.array(names, np.float64)
+    except ValueError:
+        return True
+    return bool((np.diff(numbers) == 1).all())
 
 
 def arguments(columns, folder, wanted):
@@ -171,6 +190,8 @@ def _numbered(columns):
     for name, column in columns.items():
         if (match := re.fullmatch(r"(.*?)[_.\- ]?(\d+)", name)) and _is_number(column):
             found.setdefault(match[1], []).append((int(match[2]), name))
+            if name == f"{match[1]}.1" and match[1] in columns:  # the second of this name, to pandas
+                found[match[1]].append((0, match[1]))
     return {beginning: [name for _, name in sorted(names)] for beginning, names in found.items()}
 
 
