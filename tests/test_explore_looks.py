@@ -58,9 +58,7 @@ def test_of_more_classes_the_largest_have_colours_and_a_sentence_says_so():
     assert w.alt_text.endswith(said)
     one = explore(PLAIN, labels=[i % 27 for i in range(40)])
     assert one.setup["tones"][-1] == "other (1 class)"
-    assert one.setup["remarks"] == [
-        "The 26 largest of 27 classes have a colour of their own; the other one is grey."
-    ]
+    assert one.setup["remarks"] == ["The 26 largest of 27 classes have a colour of their own; the other one is grey."]
 
 
 def test_ids_as_classes_and_as_domains_are_quick_and_all_alike():
@@ -99,7 +97,10 @@ def test_the_stills_legend_of_twelve_shapes_and_26_classes_stays_within_the_pict
     legends = []
     legend = static.Figure.legend
     monkeypatch.setattr(static.Figure, "legend", lambda self, **o: legends.append(legend(self, **o)) or legends[-1])
-    names = {"labels": [f"a class with a long name {i % 27}" for i in range(81)], "domains": [i % 12 for i in range(81)]}
+    names = {
+        "labels": [f"a class with a long name {i % 27}" for i in range(81)],
+        "domains": [i % 12 for i in range(81)],
+    }
     w = explore(np.random.default_rng(0).normal(size=(81, 4)), **names)
     w._picture(False)
     box = legends[-1].get_window_extent()
@@ -164,7 +165,9 @@ def test_the_numbers_of_the_legend_are_as_people_write_them(values, scale, of):
         warnings.simplefilter("error")
         w = widget(values=values)
         assert (w.setup["scale"], set(w.model.colours.of.tolist())) == (scale, of)
-        said = "Colour: " + ("one value, 5." if values[0] == 5 else f"values from {scale['low']} to ") if scale else ""
+        said = (
+            "Colour: " + ("one value, 5." if values[0] == 5 else f"values from {scale['low']} to ") if scale else ""
+        )
         assert said in w.alt_text
         assert w._picture(True).size == (760, 500)
 

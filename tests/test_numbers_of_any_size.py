@@ -497,6 +497,13 @@ def test_what_lies_as_far_as_floats_reach_does_not_make_the_rest_coincide(dtype,
     assert mmd.median_bandwidth(rows_[:2], rows_[2:]).item() == pytest.approx(expected)
 
 
+def test_the_median_of_many_rows_has_a_factor_too():
+    z = rows(0, 3000, 1, dtype=torch.float32) + 3  # of which it takes 2,048: their sum overflows at 1e37
+    usual = mmd.median_bandwidth(z[:9], z[9:])
+    for size in (1e37, 1e-36):
+        assert_close(mmd.median_bandwidth(z[:9] * power(size), z[9:] * power(size)) / power(size), usual)
+
+
 def test_a_median_that_no_float_holds_is_named():
     far = torch.tensor([[1.7e308]], dtype=torch.float64)
     with pytest.raises(ValueError, match="x and y must be of a size"):

@@ -54,8 +54,8 @@ def median_bandwidth(x: Tensor, y: Tensor) -> Tensor:
     """
     rows = torch.cat(_samples(x, y, least=1)).detach()
     if len(rows) > MEDIAN_ROWS:
-        off = rows - rows.mean(dim=0)
-        order = _sizes.lengths(off).argsort()
+        unit = rows / rows.abs().amax()  # or else sums of 1e37 overflow
+        order = torch.linalg.vector_norm(unit - unit.mean(dim=0), dim=1).argsort()
         places = torch.arange(MEDIAN_ROWS, device=rows.device) * (len(rows) - 1) // (MEDIAN_ROWS - 1)
         rows = rows[order[places]]
     median = _sizes.held(_sizes.median_distance(rows), x=x, y=y)
@@ -265,14 +265,14 @@ def coral(x: Tensor, y: Tensor) -> Tensor:
         (0.0, 9.0)
     """
     x, y = _samples(x, y, least=2)
-    size = _sizes.power_of_two(x, y)
+    size = _sizes.power_of_two(x, y)  # or else sums of 1e38 overflow, and below fourth powers
     off = [_sizes.off_mean(sample / size) for sample in (x, y)]
     spread = _sizes.power_of_two(*off)
     with torch.autocast(x.device.type, enabled=False):  # torch.cov would make a GPU wait
         of_x, of_y = (rows.T @ rows / (len(rows) - 1) for rows in (sample / spread for sample in off))
         unit = (of_x - of_y).square().sum() / (4 * x.shape[1] ** 2)
     value = unit * (size * spread) * (size * spread) * (size * spread) * (size * spread)
-    rounding = (16 * torch.finfo(value.dtype).eps) ** 2
+    rounding = (16 * torch.finfo(value.dtype).eps) ** 2  # of `unit`: less than this may be a 0
     return _sizes.held(value, parts=unit - rounding, x=x, y=y)
 
 

@@ -75,8 +75,7 @@ def opened(picture: Picture) -> Iterator[Image.Image]:
         >>> file = io.BytesIO()
         >>> Image.new("L", (4, 3)).save(file, "PNG")
         >>> given = Image.open(file)
-        >>> with opened(given) as found:
-        ...     found is given, found.size
+        >>> with opened(given) as found: found is given, found.size
         (False, (4, 3))
     """
     if not isinstance(picture, str | os.PathLike | Image.Image):

@@ -39,7 +39,8 @@ def explore(
     pairs: N ints, the row of the counterpart in the other modality, −1 for none; many may share one. steps: T ints,
     the training step of each snapshot, or T names, such as those of models.
     coordinates: (N, 2) or (T, N, 2), a map of your own, shown first, as it is. projection: "pca" or "umap" to begin
-    with, one map for all snapshots. Where a few items lie far away from all others, a map shows them at its edge.
+    with, one map for all snapshots. Where a few items lie so far away from all others that these would fill less than
+    a tenth of a map, it shows them at its edge, and PCA is fitted without them, as its axes' names say.
     encode: a function of a list of M texts to an (M, d) tensor or array in the space of the last snapshot. With it
     one can type captions of one's own, and span an axis between any two texts. suggestions: up to 6 captions to try.
     k: how many neighbours to list, by cosine in all d dimensions at the step shown (default: 8, or all).

@@ -430,9 +430,11 @@ class ExplorerModel(T.HasTraits):
         """(M, 2): where the counterpart of each of these rows stands among its rivals, seen from the row, and the row
         among its own, seen from there; 0 without a counterpart."""
         rows = np.asarray(rows)
-        there = self.pairs[rows]
-        ranks = np.stack([self._ranks(rows, there, step), self._ranks(there, rows, step)], 1)
-        return np.where(there[:, None] < 0, 0, ranks)
+        there, ranks = self.pairs[rows], np.zeros((len(rows), 2), int)
+        paired = there >= 0
+        here, there = rows[paired], there[paired]
+        ranks[paired] = np.stack([self._ranks(here, there, step), self._ranks(there, here, step)], 1)
+        return ranks
 
     def _ranks(self, rows, of, step):
         """(M,) the rank of the items `of` among all of their modality but the row, by their cosine with the row."""

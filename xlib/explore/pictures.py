@@ -80,11 +80,10 @@ def _opened(image):
     """The thumbnail of a PIL image or a file."""
     if isinstance(image, str) and image.startswith(("http://", "https://")):
         raise ValueError(f"{image:.80} is an address: explore() loads nothing, save the picture first")
-    if isinstance(image, bytes | bytearray | memoryview):
-        image = io.BytesIO(image)
     if hasattr(image, "read"):
         image = Image.open(image)
-    with opened(image) as found:
+    is_file = isinstance(image, bytes | bytearray | memoryview)
+    with Image.open(io.BytesIO(image)) if is_file else opened(image) as found:
         if found is not image:
             found.draft(None, (2 * THUMBNAIL, 2 * THUMBNAIL))  # a JPEG need not be read in all its detail
             found.load()

@@ -141,7 +141,9 @@ def _legend(figure, model, colours, said, style):
         two = len(handles) + len(said) > 30  # columns: one has no more room
         narrow = {"ncols": 2, "handlelength": 1, "handletextpad": 0.5, "columnspacing": 0.5, "borderpad": 0}
         options = dense | (narrow if two else {})
-        box = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(left, BOX[1] + BOX[3] + 0.01), **options)
+        box = figure.legend(
+            handles=handles, loc="upper left", bbox_to_anchor=(left, BOX[1] + BOX[3] + 0.01), **options
+        )
         box.set_frame_on(False)
         for text in box.get_texts():
             text.set(**style | ({"fontsize": 7} if dense else {}), text=_short(text.get_text(), 12 if two else 29))

@@ -56,8 +56,8 @@ def timeout() -> float:
         if 0 < float(asked) <= 86_400:
             return float(asked)
     raise Unavailable(
-        f"HF_HUB_DOWNLOAD_TIMEOUT must be a number of seconds above 0, got {asked!r}: correct it or unset it, and run "
-        "this again."
+        f"HF_HUB_DOWNLOAD_TIMEOUT must be a number of seconds above 0, got {asked!r}: correct it or unset it, and "
+        "run this again."
     )
 
 
