@@ -164,6 +164,7 @@ GAPS = {
     "Arrow in pandas": pd.Series(["a", None, "b"], dtype=pd.ArrowDtype(pa.string())),
     "Arrow": pa.array(["a", None, "b"]),
     "masked": np.ma.array(["a", "x", "b"], mask=[0, 1, 0]),
+    "a list of masked": list(np.ma.array(["a", "x", "b"], mask=[0, 1, 0])),
     "a table of one column": pd.DataFrame({"label": ["a", None, "b"]}),
 }
 COUNTS = {
@@ -175,6 +176,7 @@ COUNTS = {
     "object": [2, None, np.float32(1)],
     "decimals": [decimal.Decimal(2), decimal.Decimal("NaN"), decimal.Decimal(1)],
     "masked": np.ma.array([2, 7, 1], mask=[0, 1, 0]),
+    "a list of masked": list(np.ma.array([2, 7, 1], mask=[0, 1, 0])),
     "bfloat16": torch.tensor([2, NAN, 1]).bfloat16(),
     "tensors": [torch.tensor(2), None, torch.tensor([1.0])],
     "a column": np.array([[2], [NAN], [1]]),
@@ -463,7 +465,9 @@ def test_paths_of_every_make_and_sizes_of_every_shape(tmp_path, monkeypatch):
         (object(), TypeError, r"images\[1\] must be a PIL image, an array, a tensor, a file's path .* got object"),
         ({"a": 1}, TypeError, r"images\[1\] must be a PIL image, .* got dict"),
         (np.zeros((0, 5)), ValueError, r"images\[1\] must have shape"),
-        (np.full((5, 5), np.nan), ValueError, r"images\[1\] must be uint8"),
+        (np.full((5, 5), np.nan), ValueError, r"images\[1\] must be uint8, .* got float64, nan to nan"),
+        (np.full((5, 5), 200.0), ValueError, r"images\[1\] must be uint8, .* got float64, 200.0 to 200.0"),
+        ("HTTPS://example.org/a.png", ValueError, r"images\[1\] .* is an address"),
         (np.full((5, 5), -5), ValueError, r"images\[1\] must be uint8, or whole numbers .* got int64, -5 to -5"),
         (np.array([["a"]]), TypeError, r"images\[1\] must be a PIL image"),
     ],

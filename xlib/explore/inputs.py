@@ -249,6 +249,8 @@ def _column(name, given, n):
 
 def _plain(value):
     """A numpy scalar, or a tensor of one number, as Python's own type; a date as pandas has it."""
+    if value is np.ma.masked:  # an entry of a masked array
+        return None
     if isinstance(value, np.datetime64 | np.timedelta64):
         return pd.Timestamp(value) if isinstance(value, np.datetime64) else pd.Timedelta(value)
     if isinstance(value, np.floating) and not isinstance(value, float):

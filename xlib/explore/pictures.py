@@ -78,7 +78,7 @@ def _small(i, image):
 
 def _opened(image):
     """The thumbnail of a PIL image or a file."""
-    if isinstance(image, str) and image.startswith(("http://", "https://")):
+    if isinstance(image, str) and image.lower().startswith(("http://", "https://")):
         raise ValueError(f"{image:.80} is an address: explore() loads nothing, save the picture first")
     if hasattr(image, "read"):
         image = Image.open(image)
@@ -129,7 +129,9 @@ def _array(i, image):
     elif x.dtype != np.uint8:
         x = x.astype(np.float32) if x.dtype.name == "bfloat16" else x
         if not (x.min() >= -1e-3 and x.max() <= 1.001):  # NaN fails too
-            raise ValueError(f"images[{i}] must be uint8, or floating point within [0, 1], got {x.dtype}")
+            raise ValueError(
+                f"images[{i}] must be uint8, or floating point within [0, 1], got {x.dtype}, {x.min()} to {x.max()}"
+            )
         x = _bytes(x, 0, 1)
     if x.ndim == 3 and x.shape[2] == 2:  # grey and alpha
         x = x[..., [0, 0, 0, 1]]

@@ -48,7 +48,7 @@ class Layout:
 
 def pca(z):
     """PCA of z (T, N, d), fitted on all snapshots together, beyond FIT_ROWS rows on a sample of them; each axis's
-    largest loading is made positive. Where a few rows lie so far away that the map would hide all others, it is fitted
+    largest loading is made positive. Where a few rows lie so far away that they would hide all others, it is fitted
     without them, and its axes' names say so."""
     layout, shares, without = _principal(_roomy(z))
     layout.axes = [f"PCA {i + 1} ({share:.0%} of variance{without})" for i, share in enumerate(shares)]
@@ -158,9 +158,9 @@ def unit(x):
 
 
 def bulk(points, far=FAR):
-    """(N,) bool: which of the points (N, m) a picture is of. All, but for a few so far away that the others would fill
-    less than 1/far of its width: up to a twentieth of them along each axis (of few points up to two, and of less than
-    four none).
+    """(N,) bool: which of the points (N, m) a picture is of. All, but for a few so far away that the others would
+    fill less than 1/far of its width: up to a twentieth of them along each axis (of few points up to two, and of less
+    than four none).
 
     Example:
         >>> bulk(np.array([[0.0], [1.0], [2.0], [3.0], [1e6]])).tolist()
@@ -208,7 +208,7 @@ def _principal(z):
 
 
 def _fitted(z, rows):
-    """The first two principal components of the rows (M, d): z (T, N, d) in them, and their shares of the variance."""
+    """The first two principal components of the rows (M, d): z (T, N, d) in them, and their shares of variance."""
     if len(rows) > FIT_ROWS:
         rows = rows[np.random.default_rng(0).choice(len(rows), FIT_ROWS, replace=False)]
     with np.errstate(invalid="ignore", divide="ignore"):  # a collapsed embedding has no variance to share
