@@ -161,7 +161,8 @@ def test_a_fork_and_a_release_change_one_line_each(whole_course):
 
 def test_and_back_again(whole_course):
     before = {path: path.read_text("utf-8") for path in whole_course.rglob("*.*") if path.is_file()}
-    for old, new in (("/not_published_yet/xlib", "/somebody/my.course"), ("/somebody/my.course", "/not_published_yet/xlib")):
+    addresses = "/not_published_yet/xlib", "/somebody/my.course"
+    for old, new in (addresses, addresses[::-1]):
         change(whole_course, old, new)
         sync_links.write(whole_course)
     assert {path: path.read_text("utf-8") for path in before} == before
