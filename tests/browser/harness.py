@@ -247,8 +247,12 @@ def second_day(notebook):
         page.goto(notebook.lab.url(name))
         page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.content?.notebookConfig")
         every = "(content) => (content.notebookConfig = { ...content.notebookConfig, windowingMode: 'none' })"
-        page.evaluate(f"() => ({every})(window.jupyterapp.shell.currentWidget.content)")
-        until(lambda: len(page.evaluate(LOOK)["heights"]) == len(outputs), "all outputs are drawn", seconds=60)
+
+        def drawn():  # asked for each time: JupyterLab's own settings may come later, and take it back
+            page.evaluate(f"() => ({every})(window.jupyterapp.shell.currentWidget.content)")
+            return len(page.evaluate(LOOK)["heights"]) == len(outputs)
+
+        until(drawn, "all outputs are drawn", seconds=60)
         page.evaluate(SKIP)
         until(lambda: waiting or page.wait_for_timeout(50), "a kernel is asked for", seconds=30)
         _look(page, outputs)
