@@ -246,11 +246,15 @@ def second_day(notebook):
     try:
         page.goto(notebook.lab.url(name))
         page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.content?.notebookConfig")
-        every = "(content) => (content.notebookConfig = { ...content.notebookConfig, windowingMode: 'none' })"
+        # Looked at each time: JupyterLab's own settings may come later, and leave out what is off the screen again.
+        every = """() => {
+          const content = window.jupyterapp.shell.currentWidget.content, config = content.notebookConfig;
+          if (config.windowingMode !== "none") content.notebookConfig = { ...config, windowingMode: "none" };
+          return [...document.querySelectorAll(".xlib-still img")].every((image) => image.complete);
+        }"""
 
-        def drawn():  # asked for each time: JupyterLab's own settings may come later, and take it back
-            page.evaluate(f"() => ({every})(window.jupyterapp.shell.currentWidget.content)")
-            return len(page.evaluate(LOOK)["heights"]) == len(outputs)
+        def drawn():
+            return page.evaluate(every) and len(page.evaluate(LOOK)["heights"]) == len(outputs)
 
         until(drawn, "all outputs are drawn", seconds=60)
         page.evaluate(SKIP)
