@@ -5,7 +5,6 @@ import gzip
 import html
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 
@@ -73,7 +72,7 @@ h1 {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: 
 </body>
 </html>
 """
-    with written_whole(Path(path).expanduser()) as beside:
+    with written_whole(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
