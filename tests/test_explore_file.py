@@ -109,7 +109,7 @@ def test_a_table_becomes_a_page(folder, seen, capsys, kind):
     assert "<script>alert(1)" not in text  # a caption is text, and runs nowhere
     assert (
         "café, Größe"
-        in json.loads(re.search(r'"application/json">(.*?)</script>', text, re.S)[1])["state"]["setup"]["captions"]
+        in json.loads(re.search(r'"application/json"[^>]*>(.*?)</script>', text, re.S)[1])["state"]["setup"]["captions"]
     )
     said = capsys.readouterr().out
     assert f"{name}: 6 items" in said

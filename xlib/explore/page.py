@@ -5,6 +5,7 @@ import gzip
 import html
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -12,33 +13,8 @@ from xlib._files import written_whole
 from xlib.explore import static
 from xlib.progress import tqdm
 
-# What the front end asks of a widget's model, without a kernel behind it.
-MODEL = """
-async function modelOf(state, bytes) {
-  for (const [name, text] of Object.entries(bytes)) {
-    const packed = new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))]);
-    const data = await new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
-    const path = name.split("/");
-    path.slice(0, -1).reduce((node, key) => node[key], state)[path.at(-1)] = new DataView(data);
-  }
-  const listeners = {};
-  return {
-    get: (name) => state[name],
-    set(name, value) {
-      if (state[name] === value) return;
-      state[name] = value;
-      for (const f of listeners[`change:${name}`] ?? []) f();
-    },
-    save_changes() {},
-    on: (event, f) => (listeners[event] ??= []).push(f),
-  };
-}
-for (const el of document.querySelectorAll(".xlib-kernelless")) {
-  const { state, bytes } = JSON.parse(el.querySelector("script").textContent);
-  const model = await modelOf(state, bytes);
-  el.replaceChildren();
-  render({ model, el });
-}"""
+HERE = Path(__file__).parent
+START = (HERE / "page.js").read_text("utf-8")
 BLOCK = 1_000_000  # numbers in a block of cosines: 4 MB
 # Nothing but what is in the file can run or be loaded.
 POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -66,7 +42,7 @@ h1 {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: 
 <h1>{title}</h1>
 {body(explorer)}
 </main>
-<script type="module">
+<script>
 {script(explorer)}
 </script>
 </body>
@@ -76,32 +52,49 @@ h1 {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: 
         beside.write_text(text, encoding="utf-8")
 
 
-def stylesheet(explorer):
-    return str(explorer._css)
+def stylesheet(widget):
+    return str(widget._css)
 
 
-def script(explorer):
-    """The front end, and what starts it in each `body` of the page."""
-    return str(explorer._esm) + MODEL
+def script(widget, kind="explorer"):
+    """The front end of a kind of widget and what starts it at each `place` of a page: a script that needs no module,
+    so that a page may load it from beside itself, from file:// too."""
+    module = str(widget._esm).replace("export default", "const FACE =", 1)
+    return f'(() => {{\n"use strict";\n{module}\n{START}\nstartEach("{kind}", FACE);\n}})();\n'
 
 
 def body(explorer):
     """The place of one explorer on a page, with its state; what is data stays data, whatever its captions hold."""
-    state, found = {}, {}
     # What was typed needs an encoder; everything else that is chosen stays chosen.
     changed = {"offline": offline(explorer.model), "typed": "", "landed": {}, "refused": ""}
-    for name, value in (explorer.get_state() | changed).items():
-        if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip", "comm"):
-            state[name] = _split(value, name, found)
-    data = json.dumps({"state": state, "bytes": found}).replace("<", "\\u003c")
     still = io.BytesIO()
     static.picture(explorer.model).save(still, "WEBP")
     picture = base64.b64encode(still.getvalue()).decode()
     alt = html.escape(explorer.alt_text)
-    return (
-        f'<div class="xlib-kernelless"><script type="application/json">{data}</script>'
-        f'<noscript><img alt="{alt}" src="data:image/webp;base64,{picture}"></noscript></div>'
+    return place("explorer", f'<img alt="{alt}" src="data:image/webp;base64,{picture}">', state_of(explorer, changed))
+
+
+def place(kind, still, state, **more):
+    """Where a widget starts on a page, see page.js. still: its picture, as HTML, for until then and for where no
+    script runs. state: `state_of` it. more: what else it has, each in a script of its own, of class xlib-NAME."""
+    data = {"state": state} | more
+    scripts = "".join(
+        f'<script type="application/json" class="xlib-{name}">{_json(value)}</script>' for name, value in data.items()
     )
+    return f'<div class="xlib-kernelless" data-kind="{kind}">{scripts}{still}</div>'
+
+
+def state_of(widget, changed=None):
+    """{"state", "bytes"}: what the browser knows of a widget, for `place`. changed: traits that differ there."""
+    state, found = {}, {}
+    for name, value in (widget.get_state() | (changed or {})).items():
+        if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip", "comm"):
+            state[name] = _split(value, name, found)
+    return {"state": state, "bytes": found}
+
+
+def _json(value):
+    return json.dumps(value).replace("<", "\\u003c")
 
 
 def _split(value, path, found):
