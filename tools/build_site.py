@@ -2,14 +2,21 @@
 
     python tools/build_site.py [lesson ...] [--out DIR]        such as 03_clip; all of them where none is named
 
-One page a lesson and an index, in site/ unless told otherwise. Explorers stay alive, panels are shown as pictures. A
-lesson that fails stops it by name, and the site that was there before stays as it was.
+Into site/ unless told otherwise: a page a lesson, and those of tools/site/pages.py. Explorers, panels and the drawing
+pad live in the page; what they need lies in files beside it, which are loaded when they start. A lesson that fails
+stops it by name, and the site that was there before stays as it was.
 (Not site.py: Python has a module of that name.)
+
+The lessons are run here, and their outputs become HTML here; Sphinx, with myst-nb and sphinx-book-theme, makes the
+pages of them. Its settings are in tools/site/conf.py, and tools/site/alive.py is what we add to it.
 """
 
 import argparse
 import base64
+import contextlib
+import hashlib
 import html
+import io
 import os
 import re
 import shutil
@@ -20,57 +27,73 @@ from pathlib import Path
 import lab
 import nbformat
 import sync_links
-from latex2mathml.converter import convert
 from nbclient import NotebookClient
-from nbconvert.filters import markdown_mistune as mistune
 from nbconvert.filters import strip_ansi
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer
+from PIL import Image, ImageOps
+from sphinx.cmd.build import build_main
 from tqdm.auto import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+SETTINGS = Path(__file__).with_name("site")
+sys.path[:0] = [str(ROOT), str(SETTINGS)]
+
+import alive  # noqa: E402
+import pages  # noqa: E402
 
 from xlib.explore import Explorer, page  # noqa: E402
+from xlib.explore.panel import Panel  # noqa: E402
 
-STYLES = Path(__file__).with_name("site.css")
-MARK = '<meta name="generator" content="xlib tools/build_site.py">'  # without it, a folder is not ours to replace
-# In each kernel: an explorer gives the page's form of itself in place of a widget and its still picture.
+# In each kernel: what lives in the browser gives its form for pages in place of a widget and its still picture.
 START = """
 def _start():
     from IPython.display import display
     from xlib.explore import Explorer, page
 
-    def show(explorer):
-        display({"text/html": page.body(explorer)}, raw=True)
+    def formed(body):
+        return lambda widget: display({"text/html": body(widget)}, raw=True)
 
+    faces = [(Explorer, page.body)]
+    try:
+        from xlib.explore import recorded
+        from xlib.explore.panel import Panel
+        faces.append((Panel, recorded.body))
+    except Exception:
+        pass
+    try:
+        from xlib.explore import pad
+        faces.append((pad.Pad, pad.body))
+    except Exception:
+        pass
     # Not by name: each widget has a class of its own, and the first would use the name up.
-    get_ipython().display_formatter.ipython_display_formatter.for_type(Explorer, show)
+    for kind, body in faces:
+        get_ipython().display_formatter.ipython_display_formatter.for_type(kind, formed(body))
 
 _start()
 del _start
 """
-# What scrolls sideways can be reached by keyboard; the table of contents is open where there is room beside the text.
-SCRIPT = """
-const observer = new ResizeObserver((entries) => {
-  for (const { target } of entries)
-    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
-    else target.removeAttribute("tabindex");
-});
-for (const el of document.querySelectorAll("pre, .wide, :is(p, li):has(> math)")) observer.observe(el);
-const contents = document.querySelector(".contents");
-if (contents) contents.open = matchMedia("(min-width: 1180px)").matches;
-"""
+FACES = {"explorer": Explorer, "panel": Panel}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIMITS = '<p class="still">Other projections, and all else that needs Python, work in the launched lesson.</p>'
 STILL = '<p class="still">This comes alive in the launched lesson.</p>'
-PICTURES = ("image/png", "image/jpeg")
-PICTURE = re.compile(r'src="(pictures/[^"]+\.webp)"')
-MATH_IN_HTML = re.compile(r"<(code|pre)\b.*?</\1>|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+?)\$", re.S)
+DATA = re.compile(r'<script type="application/json" class="xlib-(?P<name>[\w-]+)">(?P<text>[^<]*)</script>')
+PICTURE = re.compile(
+    r'<img (?P<before>[^<>]*?)src="data:image/(?P<kind>[\w+]+);base64,(?P<data>[^"]*)"(?P<after>[^<>]*)>'
+)
+BESIDE = 20_000  # letters of data, above which they go into a file beside the page; pictures do from a tenth on
+LEFT_OUT = (  # of what Sphinx and the theme write: icons that site.css draws, and what serves programs alone
+    *("_static/scripts/fontawesome*", "_static/vendor", "_static/**/*.map", ".buildinfo", "objects.inv"),
+    *(
+        "_static/scripts/*.LICENSE.txt",
+        "_static/webpack-macros.html",
+        "_static/sbt-webpack-macros.html",
+        "_static/locales",
+    ),
+)
+ICONS = re.compile(r"<script[^>]*fontawesome[^>]*></script>|<!-- So that users can add custom icons -->")
+FONTS = re.compile(r"@font-face\s*{[^}]*fontawesome[^}]*}")
 
 
-# ---- from a notebook to what stands on its page ------------------------------------------------------------------
+# ---- a lesson ----------------------------------------------------------------------------------------------------
 
 
 def run(path: Path, done=None):
@@ -96,48 +119,51 @@ def _code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
 
 
-def mathml(latex: str, display: str) -> str:
-    """A formula in the browser's own language. ValueError where it holds what is not understood."""
-    try:
-        found = convert(latex.strip(), display=display)
-    except Exception as error:  # the converter's errors have no common ancestor
-        raise ValueError(f"cannot set the formula {latex!r}: {error!r}") from error
-    for left, right in ((r"\|", "‖"), (r"\{", "{"), (r"\}", "}")):  # what it leaves as it is behind \Big
-        found = found.replace(left, right)
-    # A row of its own, or browsers do not give it this size where it has an exponent.
-    found = re.sub(r"<mo (minsize.*?</mo>)", r'<mrow><mo stretchy="true" \1</mrow>', found)
-    if unknown := re.search(r"\\.[A-Za-z]*", found):
-        raise ValueError(f"cannot set the formula {latex!r}: unknown command {unknown[0]}")
-    return f'<span class="wide formula">{found}</span>' if display == "block" else found
+def for_sphinx(notebook, name: str, static: Path):
+    """A notebook that has been run, as Sphinx is to read it: outputs are HTML, and what is large is in `static`."""
+    cells = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            # Time and launch links stand at the top of a page.
+            cell.source = re.sub(
+                rf"^(?:{re.escape(sync_links.TIME)}|{re.escape(sync_links.LAUNCH)}).*\n?", "", cell.source, flags=re.M
+            )
+        elif cell.cell_type == "code":
+            if cell.metadata.get("jupyter", {}).get("source_hidden"):
+                cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+            if cell.id.startswith("exercise-") and "checks." in cell.source:
+                cells.append(nbformat.v4.new_markdown_cell(_opens(name, cell.id)))
+            made = (_beside(_output(output), name, static) for output in _joined(cell.outputs))
+            cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": text}) for text in made if text]
+        cells.append(cell)
+    if cells and cells[0].cell_type == "markdown":
+        cells[0].source = re.sub(
+            r"^(# .*\n?)", lambda title: f"{title[1].rstrip()}\n\n{_facts(name)}", cells[0].source
+        )
+    notebook.cells = cells
+    notebook.metadata.pop("widgets", None)  # what kernels knew of widgets
+    return notebook
 
 
-def inner(notebook, text: "Text") -> str:
-    """The cells of a notebook that has been run, as what stands on its page."""
-    made = (_markdown(cell, text) if cell.cell_type == "markdown" else _code(cell) for cell in notebook.cells)
-    return "\n".join(made)
-
-
-def _markdown(cell, text):
-    # Time and launch links stand at the top of a page.
-    source = re.sub(
-        rf"^(?:{re.escape(sync_links.TIME)}|{re.escape(sync_links.LAUNCH)}).*\n?", "", cell.source, flags=re.M
-    )
-    return text.render(PICTURE.sub(_embedded, source))
-
-
-def _embedded(match):
-    """A lesson's own picture, in the page: nothing is loaded from beside it."""
-    picture = (ROOT / "notebooks" / match[1]).read_bytes()
-    return f'src="data:image/webp;base64,{base64.b64encode(picture).decode()}"'
-
-
-def _code(cell):
-    if cell.cell_type != "code" or not cell.source.strip():
+def _facts(name):
+    measured = sync_links.read_times()["lessons"].get(name)
+    if not measured:
         return ""
-    code = highlight(cell.source, PythonLexer(), HtmlFormatter())
-    if cell.metadata.get("jupyter", {}).get("source_hidden"):
-        code = f'<details class="code"><summary>Code</summary>{code}</details>'
-    return f'<div class="cell">{code}{"".join(map(_output, _joined(cell.outputs)))}</div>'
+    time, memory = sync_links.duration(measured["seconds"]), sync_links.memory(measured)
+    return f'<p class="facts">All cells run in {time} on a laptop CPU; memory: {memory}.</p>\n'
+
+
+def _opens(name, cell):
+    """What stands before an exercise's stub: links that open the lesson at that cell, and the cell's anchor."""
+    links = sync_links.launch_links(name)
+    links["Binder"] += f"%23cell-id%3D{cell}"
+    links["Colab"] += f"#scrollTo={cell}"
+    title = "" if sync_links.published() else ' title="Works once the course is published"'
+    buttons = " ".join(
+        f'<a class="xlib-button" href="{html.escape(link)}"{title}>{place}</a>' for place, link in links.items()
+    )
+    anchor = f'<a class="headerlink" href="#{cell}" title="Link to this exercise">#</a>'
+    return f'<p class="exercise" id="{cell}">Write it yourself in {buttons} {anchor}</p>'
 
 
 def _joined(outputs):
@@ -152,23 +178,26 @@ def _joined(outputs):
 
 
 def _output(output):
+    """The HTML of one output, or an empty string."""
     if output.output_type == "stream":
         return f'<pre class="out">{html.escape(strip_ansi(output.text))}</pre>'
     data = output.data
+    page_form = data.get("text/html", "")
     if data.get("text/plain") == "":  # a progress bar that has gone, or the dead widget beside its still picture
         return ""
-    if 'class="xlib-still' in data.get("text/html", ""):
+    if 'class="xlib-still' in page_form:
         return _still(data)
-    for kind in PICTURES:
+    for kind in ("image/png", "image/jpeg"):
         if kind in data:
             about = output.metadata.get(kind, {})
             alt = html.escape(about.get("alt") or data.get("text/plain", ""))
             width = f' width="{int(about["width"])}"' if "width" in about else ""
             return f'<figure><img alt="{alt}"{width} src="data:{kind};base64,{data[kind].strip()}"></figure>'
-    if _alive(data.get("text/html", "")):
-        return f'<div class="explorer">{data["text/html"]}{LIMITS}</div>'
-    if "text/html" in data:
-        return f'<div class="wide">{data["text/html"]}</div>'
+    if 'class="xlib-kernelless"' in page_form:
+        limits = LIMITS if 'data-kind="explorer"' in page_form else ""
+        return f'<div class="alive">{page_form}{limits}</div>'
+    if page_form:
+        return f'<div class="wide">{page_form}</div>'
     if WIDGET in data:
         return STILL
     return f'<pre class="out">{html.escape(data["text/plain"])}</pre>' if "text/plain" in data else ""
@@ -178,186 +207,57 @@ def _still(data):
     """A widget's still picture, light or dark as the page is."""
     light, dark = re.findall(r'src="(data:[^"]*)"', data["text/html"])
     alt = html.escape(data["text/plain"])
-    return (
-        f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img alt="{alt}" src="{light}"></picture>{STILL}</figure>'
+    pictures = "".join(
+        f'<img class="only-{of}" alt="{alt}" src="{src}">' for of, src in (("light", light), ("dark", dark))
     )
+    return f"<figure>{pictures}{STILL}</figure>"
 
 
-def _alive(text):
-    return 'class="xlib-kernelless"' in text
+def _beside(text, name, static):
+    """An output whose large data and pictures have moved into files of their own, under names that tell their content
+    apart, so that no old file is taken for a new one."""
 
+    def written(content, ending):
+        key = f"{name}-{hashlib.sha256(content).hexdigest()[:10]}"
+        (static / f"{key}.{ending}").write_bytes(content)
+        return key, f"_static/xlib/{key}.{ending}"
 
-class Text(mistune.IPythonRenderer):
-    """Markdown as JupyterLab reads it, formulas as MathML, links within the site. `contents` gathers the headings."""
-
-    def __init__(self, folder: str, there: list[str]):
-        super().__init__(escape=False, embed_images=True, path=str(ROOT / folder))
-        self.folder, self.there, self.contents = folder, there, []
-
-    def render(self, source: str) -> str:
-        return mistune.MarkdownWithMath(renderer=self).render(source)
-
-    def heading(self, text, level, **attrs):
-        words = re.sub(r"<annotation.*?</annotation>|<[^>]*>", "", text)
-        name = base = re.sub(r"\W+", "-", html.unescape(words)).strip("-").lower() or "part"
-        taken = {name for _, name, _ in self.contents}
-        while name in taken:
-            name = f"{base}-{len(taken)}"
-        self.contents.append((level, name, words))
-        return f'<h{level} id="{name}">{text}</h{level}>\n'
-
-    def link(self, text, url, title=None):
-        if not re.match(r"[a-z]+:|#|//", url):
-            place, hash_, anchor = url.partition("#")
-            target = os.path.normpath(os.path.join(self.folder, place)).replace(os.sep, "/")
-            lesson = Path(target).stem
-            if target == f"notebooks/{lesson}.ipynb" and lesson in self.there:
-                url = f"{lesson}.html{hash_}{anchor}"
-            else:
-                url = f"{sync_links.repository()}/blob/main/{target}{hash_}{anchor}"
-        return super().link(text, url, title)
-
-    def table(self, text):
-        return f'<div class="wide"><table>{text}</table></div>\n'
-
-    def table_cell(self, text, align=None, head=False):
-        if head and not text.strip():
-            return "  <td></td>\n"  # a heading that says nothing is none
-        tag, style = ("th" if head else "td"), (f' style="text-align:{align}"' if align else "")
-        return f"  <{tag}{style}>{text}</{tag}>\n"
-
-    def block_math(self, body):
-        return mathml(body, "block")
-
-    def inline_math(self, body):
-        return mathml(body, "inline")
-
-    def latex_environment(self, name, body):
-        return mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
-
-    def block_html(self, text):  # the pictures in it are not embedded: that would close a <details> too early
-        return MATH_IN_HTML.sub(_set, text)
-
-    def inline_html(self, text):
-        return text
-
-
-def _set(match):
-    if match["block"]:
-        return mathml(html.unescape(match["block"]), "block")
-    return mathml(html.unescape(match["inline"]), "inline") if match["inline"] else match[0]
-
-
-# ---- pages -------------------------------------------------------------------------------------------------------
-
-
-def whole(title: str, top: str, main: str, *, side: str = "") -> str:
-    """One page that stands for itself: nothing is loaded from anywhere."""
-    lively = _alive(main)
-    colours = "\n".join(
-        f"@media (prefers-color-scheme: {scheme}) {{ {HtmlFormatter(style=name).get_style_defs('.highlight')} }}"
-        for scheme, name in (("light", "xcode"), ("dark", "lightbulb"))
-    )
-    sheet = STYLES.read_text("utf-8") + colours + (page.stylesheet(Explorer) if lively else "")
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{page.POLICY}">
-{MARK}
-<link rel="icon" href="data:,">
-<title>{html.escape(title)}</title>
-<style>
-{sheet}
-</style>
-</head>
-<body>
-<a class="skip" href="#main">Skip to the text</a>
-<header>{top}</header>
-<div class="columns">
-{side}
-<main id="main">
-{main}
-</main>
-</div>
-<footer>{_footer()}</footer>
-<script type="module">{SCRIPT}</script>
-{f'<script type="module">{page.script(Explorer)}</script>' if lively else ""}
-</body>
-</html>
-"""
-
-
-def lesson_page(name: str, body: str, text: Text, titles: dict[str, str]) -> str:
-    anchors = [(anchor, words) for level, anchor, words in text.contents if level == 2]
-    links = "".join(f'<li><a href="#{anchor}">{words}</a></li>' for anchor, words in anchors)
-    side = (
-        '<nav aria-label="On this page"><details class="contents"><summary>On this page</summary>'
-        f"<ol>{links}</ol></details></nav>"
-    )
-    body = body.replace("</h1>", f"</h1>\n{_facts(name)}", 1)
-    top = f'<a href="index.html">xlib</a>{_launch(name)}'
-    return whole(titles[name], top, body + _turns(name, titles), side=side if anchors else "")
-
-
-def index_page(titles: dict[str, str]) -> str:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    text = Text("", list(titles))
-    start, *sections = re.split(r"^(?=## )", readme, flags=re.M)
-    licences = "".join(section for section in sections if section.startswith("## Licences"))
-    cards = []
-    for name, title in titles.items():
-        known, _, about = sync_links.LESSONS.get(name, title).partition(": ")
-        measured = sync_links.read_times()["lessons"].get(name)
-        time = f"runs in {sync_links.duration(measured['seconds'])}" if measured else ""
-        cards.append(
-            f'<li><span class="number" aria-hidden="true">{html.escape(name[:2])}</span><div>'
-            f'<a href="{name}.html">{html.escape(known.strip("*"))}</a>'
-            f'<p>{html.escape(about[:1].upper() + about[1:])}</p><p class="quiet">{time}</p></div></li>'
+    def script(match):
+        if len(match["text"]) < BESIDE:
+            return match[0]
+        key = f"{name}-{hashlib.sha256(match['text'].encode()).hexdigest()[:10]}"
+        (static / f"{key}.js").write_text(f'(globalThis.xlibCame ??= {{}})["{key}:data"] = {match["text"]};', "utf-8")
+        return (
+            f'<script type="application/json" class="xlib-{match["name"]}" data-key="{key}" '
+            f'data-src="_static/xlib/{key}.js"></script>'
         )
-    lessons = '<h2 id="lessons">The lessons</h2>\n<ol class="lessons">' + "\n".join(cards) + "</ol>"
-    body = text.render(start) + lessons + text.render(licences)
-    address = html.escape(sync_links.repository())
-    top = f'<a href="index.html" aria-current="page">xlib</a><p><a class="button" href="{address}">Repository</a></p>'
-    title = next(html.unescape(words) for _, _, words in text.contents)
-    return whole(title, top, body)
+
+    def picture(match):
+        content, others = base64.b64decode(match["data"]), match["before"] + match["after"]
+        if len(content) < BESIDE / 10:
+            return match[0]
+        kind = match["kind"].removesuffix("+xml")
+        key = f"{name}-{hashlib.sha256(content).hexdigest()[:10]}"
+        (static / f"{key}.{kind}").write_bytes(content)
+        return f'<img {others.strip()}{_size(content, kind, others)} loading="lazy" src="_static/xlib/{key}.{kind}">'
+
+    return PICTURE.sub(picture, DATA.sub(script, text))
 
 
-def _turns(name, titles):
-    """Links to the lessons before and after."""
-    names = list(titles)
-    at = names.index(name)
-    ends = (("prev", "Previous", names[:at][-1:]), ("next", "Next", names[at + 1 :][:1]))
-    links = "".join(
-        f'<a rel="{rel}" href="{other}.html"><span>{word}</span> {html.escape(titles[other])}</a>'
-        for rel, word, found in ends
-        for other in found
-    )
-    return f'<nav class="turn" aria-label="Lessons before and after">{links}</nav>' if links else ""
-
-
-def _launch(name):
-    buttons = (
-        f'<a class="button" href="{html.escape(link)}">{place}</a>'
-        for place, link in sync_links.launch_links(name).items()
-    )
-    return f"<p>Launch in {' '.join(buttons)}</p>"
-
-
-def _facts(name):
-    measured = sync_links.read_times()["lessons"].get(name)
-    if not measured:
+def _size(content, kind, others):
+    """The attributes that keep a picture's place free until it has come."""
+    if "style=" in others or "height=" in others:
         return ""
-    time = sync_links.duration(measured["seconds"])
-    memory = sync_links.memory(measured)
-    return f'<p class="quiet">All cells run in {time} on a laptop CPU; memory: {memory}.</p>'
-
-
-def _footer():
-    address = html.escape(sync_links.repository())
-    return f'<p>Made by running the lessons of <a href="{address}">{address.partition("//")[2]}</a>.</p>'
+    if kind == "svg":
+        found = re.search(rb'viewBox="[\d.-]+ [\d.-]+ ([\d.]+) ([\d.]+)"', content)
+        across, up = map(float, found.groups()) if found else (0, 0)
+    else:
+        across, up = Image.open(io.BytesIO(content)).size
+    if not across:
+        return ""
+    if given := re.search(r'width="(\d+)"', others):
+        return f' height="{round(up * int(given[1]) / across)}"'
+    return f' width="{round(across)}" height="{round(up)}"'
 
 
 # ---- the site ----------------------------------------------------------------------------------------------------
@@ -373,30 +273,58 @@ def build(paths: list[Path], out: Path) -> None:
     new = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     new.chmod(0o755)
     try:
-        bodies, texts, titles = {}, {}, {}
-        counts = [len(_code_cells(nbformat.read(path, as_version=4))) for path in paths]
-        with tqdm(total=sum(counts), unit="cell") as bar:
-            for name, path in zip(names, paths, strict=True):
-                bar.set_description(name)
-                texts[name] = Text("notebooks", names)
-                try:
-                    bodies[name] = inner(run(path, bar.update), texts[name])
-                except Exception as error:  # a lesson may fail in any way
-                    sys.exit(f"{name} failed, and no site was written: {error}")
-                headings = [html.unescape(words) for level, _, words in texts[name].contents if level == 1]
-                titles[name] = headings[0] if headings else name
-        for name in names:
-            text = lesson_page(name, bodies[name], texts[name], titles)
-            (new / f"{name}.html").write_text(text, "utf-8")
-        (new / "index.html").write_text(index_page(titles), "utf-8")
+        with tempfile.TemporaryDirectory() as folder:
+            source, static = Path(folder, "source"), Path(folder, "source", "_static", "xlib")
+            static.mkdir(parents=True)
+            counts = [len(_code_cells(nbformat.read(path, as_version=4))) for path in paths]
+            with tqdm(total=sum(counts), unit="cell") as bar:
+                for name, path in zip(names, paths, strict=True):
+                    bar.set_description(name)
+                    try:
+                        notebook = for_sphinx(run(path, bar.update), name, static)
+                    except Exception as error:  # a lesson may fail in any way
+                        sys.exit(f"{name} failed, and no site was written: {error}")
+                    nbformat.write(notebook, source / f"{name}.ipynb")
+            pages.write(source, names)
+            render(source, new, names)
         _swap(new, out)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
+def render(source: Path, new: Path, lessons: list[str]) -> None:
+    """Make the pages of what is in `source`, with all that they need beside them."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        command = ["-q", "-b", "html", "-c", str(SETTINGS), "-d", str(source.parent / "doctrees")]
+        failed = build_main([*command, "-D", f"lessons={','.join(lessons)}", str(source), str(new)])
+    if failed:
+        sys.exit(f"Sphinx failed, and no site was written: {said.getvalue().strip()}")
+    print(said.getvalue(), end="", file=sys.stderr)
+    for pattern in LEFT_OUT:
+        for path in new.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(source / "_static", new / "_static", dirs_exist_ok=True)
+    shutil.copytree(ROOT / "notebooks" / "pictures", new / "pictures")
+    for pattern, ending in ((ICONS, "html"), (FONTS, "css")):
+        for path in new.rglob(f"*.{ending}"):
+            path.write_text(pattern.sub("", path.read_text("utf-8")), "utf-8")
+    for kind, widget in FACES.items():
+        (new / "_static" / "xlib" / f"{kind}.js").write_text(page.script(widget, kind), "utf-8")
+        (new / "_static" / "xlib" / f"{kind}.css").write_text(page.stylesheet(widget), "utf-8")
+    with Image.open(ROOT / "docs" / "explorer.png") as picture:
+        preview = ImageOps.pad(picture.convert("RGB"), (1200, 630), color="white")
+        preview.quantize(128).save(new / "_static" / "preview.png")
+    names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*.html"))
+    for path, text in alive.around_the_pages(names).items():
+        (new / path).write_text(text, "utf-8")
+
+
 def _ours(folder):
     index = folder / "index.html"
-    return folder.is_dir() and (not any(folder.iterdir()) or (index.exists() and MARK in index.read_text("utf-8")))
+    return folder.is_dir() and (
+        not any(folder.iterdir()) or (index.exists() and alive.MARK in index.read_text("utf-8"))
+    )
 
 
 def _swap(new, out):

@@ -19,6 +19,7 @@ const BAR_MARKUP = `
   <div class="bar">
     <label data-ui="projecting">Projection <select data-ui="projection"></select></label>
     <label data-ui="comparing">Compare <select data-ui="compare"></select></label>
+    <button data-ui="wording" type="button" title="Words that stand in a region's captions more than elsewhere">Words</button>
     <form data-ui="typing" class="typing" hidden>
       <input data-ui="typed" type="text" aria-label="Your own caption" placeholder="Type your own caption"
         spellcheck="false">
@@ -80,7 +81,7 @@ function createControls(view) {
     ui.projecting.hidden = few(ui.projection);
     ui.comparing.hidden = few(ui.compare);
     ui.projection.disabled = view.tab !== "map" || get("compare") === "projection"; // it would change nothing
-    ui.compare.disabled = view.tab !== "map";
+    ui.compare.disabled = ui.wording.disabled = view.tab !== "map";
   }
 
   /** Two texts that this map could stand between: short captions from its left and its right end. */
@@ -91,6 +92,11 @@ function createControls(view) {
   function fillTyped() {
     if (!get("refused") && ui.typed.value.trim() !== get("typed")) ui.typed.value = get("typed");
     for (const chip of ui.chips.children) chip.setAttribute("aria-pressed", chip.textContent === get("typed"));
+  }
+
+  function fillWords() {
+    ui.wording.setAttribute("aria-pressed", get("words"));
+    view.redraw();
   }
 
   function fillRefused() {
@@ -117,6 +123,7 @@ function createControls(view) {
     if (!view.spanning) set({ projection: ui.projection.value });
     view.onMaps();
   });
+  on(ui.wording, "click", () => set({ words: !get("words") }));
   on(ui.compare, "change", () => set({ compare: ui.compare.value }));
   on(ui.spanning, "submit", (event) => {
     event.preventDefault();
@@ -162,5 +169,5 @@ function createControls(view) {
   on(ui.play, "click", () => play(!ui.play.classList.contains("playing")));
 
   const stop = () => clearInterval(timer);
-  return { fillSearch, fillChoices, suggestAxis, fillTyped, fillRefused, fillSteps, fillStep, stop };
+  return { fillSearch, fillChoices, suggestAxis, fillTyped, fillWords, fillRefused, fillSteps, fillStep, stop };
 }

@@ -7,6 +7,7 @@ const LEAST = 0.25; // of its largest extent: a step that shrinks further is see
 const FAMILY = "system-ui, sans-serif";
 const FONT = `12px ${FAMILY}`;
 const MOST_ZOOM = 60;
+const CROWD = 150; // items in the window, or about so many; beyond, words on regions stand in for captions
 const STRIP = 0.04; // of a map's width, for what lies beyond its edge; as in view.py
 const MOST = 4e6; // pixels that all pictures together may have to be scaled at once; larger ones are drawn one by one
 const QUICK = 8; // ms that scaling them may take while something is zoomed; what takes longer waits for its end
@@ -56,7 +57,7 @@ function createMap(view, canvas) {
   const at = new Float32Array(2 * n); // where each item is drawn, in CSS pixels
   const last = () => data.steps.length - 1;
   const aspect = Math.min(Math.max(...cell) / Math.min(...cell), 3); // long pictures get the area of square ones
-  const map = { canvas, at, layout: null, rows: data.order, fixed: null, landed: null, labelled: new Set() };
+  const map = { canvas, at, layout: null, rows: data.order, fixed: null, landed: null, labelled: new Set(), words: [] };
   const widths = new Map(); // of captions, in pixels
   let [image, buffer, made, sheet, stencils, took] = [null, null, "", null, null, 0];
 
@@ -176,20 +177,25 @@ function createMap(view, canvas) {
     }
   }
 
+  /** The boxes, left, top, right and bottom, of what stands on the map itself. */
+  function buttons() {
+    const zoom = [look.width - 130, 0, look.width, 44];
+    return map.layout.poles ? [zoom, [0, 0, 340, 44]] : [zoom]; // an axis' two texts
+  }
+
   /** Choose captions for items without a picture where there is free ground; `first` are asked before all others.
-      Chosen at rest, for the snapshot aimed at, so that none flickers on the way. */
-  function label(snapshot, first, bright, avoid) {
-    place(snapshot);
+      Chosen at rest, for where the snapshot aimed at has them, so that none flickers on the way. */
+  function label(first, bright, avoid) {
     ctx.font = FONT;
     map.labelled = new Set();
-    const taken = [[look.width - 130, 0, look.width, 44]]; // the zoom buttons
-    if (map.layout.poles) taken.push([0, 0, 340, 44]); // and the axis' two texts
+    const taken = [...buttons(), ...map.words.map(({ box }) => box)];
     for (const i of avoid) {
       const [x, y, r] = [at[2 * i], at[2 * i + 1], sizeOf(i)];
       taken.push([x - r, y - r, x + r, y + r]);
     }
     let tries = 0;
-    for (const i of [...first, ...(bright ?? map.rows)]) {
+    const crowded = map.words.length && map.rows.length / look.zoom ** 2 > CROWD;
+    for (const i of [...first, ...(crowded ? [] : (bright ?? map.rows))]) {
       if (i < 0 || sprites[i] >= 0 || map.labelled.has(i) || !map.here[i]) continue;
       const [x, y] = [at[2 * i], at[2 * i + 1]];
       if (x < 0 || x > look.width - 30 || y < 10 || y > look.height - 26) continue;
@@ -391,8 +397,9 @@ function createMap(view, canvas) {
     for (const i of rows) map.here[i] = 1;
   }
 
+  map.lens = (snapshot = look.position) => lens(Math.min(map.fixed ?? snapshot, last()));
   map.middle = () => [look.width / 2, (look.height + top() - EDGE) / 2];
   show(data.order);
-  return Object.assign(map, { sizeOf, label, draw, pick, walk, inside, around, show });
+  return Object.assign(map, { sizeOf, buttons, place, label, draw, pick, walk, inside, around, show });
 }
 

@@ -41,7 +41,7 @@ const ZOOM_KEY = /Mac/.test(navigator.platform) ? "⌘" : "Ctrl";
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const ease = (x) => 1 - (1 - x) ** 3; // fast at first: the very next frame shows that something moves
 
-function createMaps(view, card) {
+function createMaps(view, card, words) {
   const { data, ui, look, get, set, on, selected } = view;
   const layouts = {}; // unpacked, by name
   let maps = []; // one, or two side by side
@@ -123,12 +123,13 @@ function createMaps(view, card) {
     const words = (name) => h("span", { class: name });
     const parts = { axisX: words("axis x"), axisY: words("axis y"), caption: words("what"), veil: words("veil") };
     parts.veil.setAttribute("role", "status");
-    ui.stages.insertBefore(h("div", { class: "stage" }, canvas, ...Object.values(parts)), ui.zoomIn.parentNode);
+    const worded = h("div", { class: "words", "aria-hidden": true }); // the map's description says them
+    ui.stages.insertBefore(h("div", { class: "stage" }, canvas, worded, ...Object.values(parts)), ui.zoomIn.parentNode);
     const map = createMap(view, canvas);
     canvas.setAttribute("aria-label", get("alt_text"));
     canvas.setAttribute(...OWN_KEYS);
     listen(map, canvas);
-    return Object.assign(map, { ui: parts });
+    return Object.assign(map, { ui: { ...parts, words: worded } });
   }
 
   /** What has to be said of colours, shapes, and items beyond the edge, as `remarks_at` in model.py. */
@@ -149,8 +150,9 @@ function createMaps(view, card) {
   /** The maps in words, for those who do not see them. */
   function describe() {
     for (const map of maps) {
-      const words = [map.ui.caption.textContent, get("alt_text")].filter(Boolean);
-      map.canvas.setAttribute("aria-label", words.join(". "));
+      const regions = map.words.length ? `Words on its regions: ${map.words.map(({ word }) => word).join(", ")}.` : "";
+      const said = [map.ui.caption.textContent, [get("alt_text"), regions].filter(Boolean).join(" ")].filter(Boolean);
+      map.canvas.setAttribute("aria-label", said.join(". "));
     }
   }
 
@@ -192,8 +194,13 @@ function createMaps(view, card) {
     const avoid = [view.one(), hover].filter((i) => i >= 0);
     maps.forEach((map, m) => {
       map.landed = get("typed") ? (get("landed")[layoutOf(m)] ?? null) : null;
-      if (labels) map.label(get("step"), [...partners, ...scene.near], shown, avoid);
+      if (labels) {
+        map.place(get("step"));
+        if (words.choose(map, !!emphasised(), map.buttons())) describe();
+        map.label([...partners, ...scene.near], shown, avoid);
+      }
       map.draw(scene);
+      words.place(map);
     });
     const shows = (map) => map.here[hover];
     const beside = maps.find((map) => map === gesture?.over && shows(map)) ?? maps.find(shows);
@@ -387,6 +394,10 @@ function createMaps(view, card) {
     maps.forEach((map, m) => {
       const left = pad + m * (look.width + gap);
       c.drawImage(map.canvas, left, head, look.width, look.height);
+      c.save();
+      c.translate(left, head);
+      words.draw(c, map);
+      c.restore();
       c.strokeStyle = theme.rule;
       c.strokeRect(left, head, look.width, look.height);
       const middle = [left + look.width / 2, head + look.height + 14];

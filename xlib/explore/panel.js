@@ -1,6 +1,7 @@
 // A panel: controls, a scene drawn from numbers, a ring on each point that can be moved. What a control is set to goes
 // to Python, which answers with a new scene; a panel whose formulas are known here (`closed`) draws at once, and tells
-// Python. The scene's description is its name at once, and is spoken when all has come to rest.
+// Python. On a page without Python the others show what was drawn beforehand, see recorded.js; it is loaded when the
+// panel is first touched. The scene's description is its name at once, and is spoken when all has come to rest.
 
 const [REST, FRAME, WAIT] = [600, 90, 1200]; // milliseconds: of quiet before words, a step of play, before "waiting"
 const TURN = Math.PI / 60;
@@ -37,7 +38,7 @@ function control({ name, label, kind, least, most, step, decimals, options }, se
     (_, i) => +(least + i * step).toFixed(decimals));
   const nearest = (number) => values.reduce((best, value, i) =>
     (Math.abs(value - number) < Math.abs(values[best] - number) ? i : best), 0);
-  const text = (value) => (options || values[nearest(value)] !== value ? String(+value.toPrecision(6)) // code may set any
+  const text = (value) => (decimals === undefined || values[nearest(value)] !== value ? String(+value.toPrecision(6)) // code may set any
     : value.toFixed(decimals)).replace("-", "−");
   const slider = h("input", { type: "range", id, min: 0, max: values.length - 1, step: 1 });
   const typed = h("input", { type: "text", inputmode: "decimal", "aria-label": `${label}, as a number` });
@@ -68,7 +69,7 @@ function render({ model, el }) {
   const get = (name) => model.get(name);
   const closed = CLOSED[get("closed")];
   const alive = typeof model.send === "function"; // a page without a kernel has none
-  const dead = !alive && !closed;
+  const recorded = !alive && !closed;
   const first = get("initial");
   let values = structuredClone(get("values"));
   let [backToFirst, said] = [false, get("alt")]; // said: the words that need not be spoken any more
@@ -77,6 +78,8 @@ function render({ model, el }) {
   let [boxes, grid, width, playing, timer, waiting] = [[], null, 0, 0, 0, 0]; // grid: the first axes as last drawn
   let drawn = {}; // the scene and the width of the picture that is there
   let [underway, held, sent, unsent] = [0, -1, {}, {}]; // sent: what Python has been asked for, and not answered yet
+  let [tape, coming, state] = [null, null, 0]; // the recording, once it is there; its promise; the state that is shown
+  const moves = []; // what was asked for before it was there
 
   const root = h("div", { class: "xlib-panel", [OWN_KEYS[0]]: OWN_KEYS[1] });
   const title = h("p", { class: "title" }, get("title"));
@@ -89,7 +92,7 @@ function render({ model, el }) {
   const play = h("button", { type: "button" }, "▶ play");
   const reset = h("button", { type: "button", disabled: "" }, "reset");
   const actions = get("actions").map((label) => h("button", { type: "button" }, label));
-  const status = h("span", { class: "progress" });
+  const status = h("span", { class: "progress", id: `xlib-${Math.random().toString(36).slice(2)}` });
   const bar = h("div", { class: "bar" }, ...(get("play") ? [play] : []), reset, ...actions, status);
   const spoken = h("div", { role: "status", class: "unseen" });
   root.append(...(get("title") ? [title] : []), controls, stage, bar, spoken);
@@ -124,7 +127,7 @@ function render({ model, el }) {
     if (!scene.axes) picture.replaceChildren(); // of the same size, and with the rings where they were: they may lead back
     drawn = { scene, width };
     picture.setAttribute("aria-label", alt);
-    layer.hidden = dead || !points.length || !grid;
+    layer.hidden = !points.length || !grid;
     const spots = grid ? points.map((point) => {
       const inside = [grid.x, grid.y].map((axis, k) => share(axis, within(axis, at(point)[k])));
       return [boxes[0].left + inside[0] * boxes[0].width, boxes[0].top + (1 - inside[1]) * boxes[0].height];
@@ -140,7 +143,7 @@ function render({ model, el }) {
       ring.setAttribute("aria-label", `${points[i].name} at (${where})`);
     });
     for (const [name, { show }] of Object.entries(made)) show(values[name]);
-    reset.disabled = dead || JSON.stringify(values) === JSON.stringify(first);
+    reset.disabled = JSON.stringify(values) === JSON.stringify(first);
     if (alt === said) return;
     clearTimeout(timer);
     timer = setTimeout(() => { spoken.textContent = said = alt; }, REST);
@@ -149,12 +152,31 @@ function render({ model, el }) {
   // ---- changes, from here and from Python
 
   function change(some, all = false) {
+    if (recorded) {
+      moves.push([some, all]);
+      return tape ? follow() : void load();
+    }
     values = { ...values, ...some };
     unsent = { ...unsent, ...some };
     backToFirst = all;
     if (closed) compute(Object.keys(some));
     draw();
     send();
+  }
+
+  /** Load the recording, once, and do what was asked for meanwhile. */
+  function load() {
+    coming ??= model.more("scenes").then(recording).then((found) => {
+      [tape, state] = [found, found.now];
+      follow();
+    }, (error) => { status.textContent = `What it shows cannot be loaded: ${error.message}`; });
+  }
+
+  function follow() {
+    if (!moves.length) return;
+    for (const [some, all] of moves.splice(0)) state = all ? tape.first : tape.after(state, some);
+    ({ values, scene, alt } = tape.at(state));
+    draw();
   }
 
   /** The picture of the values, by the formulas that are known here. */
@@ -186,7 +208,7 @@ function render({ model, el }) {
     }
     if (get("acting")) clearTimeout(waiting);
     if (!underway || get("progress")) status.textContent = get("progress");
-    for (const button of actions) button.disabled = dead || get("acting");
+    for (const button of actions) button.disabled = get("acting");
     if (underway && closed) return; // Python is behind what is seen here
     // Python's values, but for what is asked for and not there yet, and for the point in hand.
     const mine = held >= 0 ? points[held].trait : null;
@@ -234,7 +256,7 @@ function render({ model, el }) {
     ring.onlostpointercapture = ring.onblur = () => {
       if (held !== index) return;
       held = -1;
-      changed();
+      if (alive) changed();
     };
     ring.onkeydown = (event) => {
       if (event.ctrlKey || event.altKey || event.metaKey) return;
@@ -258,7 +280,7 @@ function render({ model, el }) {
   // ---- clicks on the axes, play, reset, actions
 
   picture.onclick = (event) => {
-    if (dead || !scene.axes) return;
+    if (!scene.axes) return;
     const frame = picture.getBoundingClientRect();
     const [left, top] = [event.clientX - frame.left, event.clientY - frame.top].map((v) => (v * width) / frame.width);
     boxes.forEach((box, n) => {
@@ -288,7 +310,7 @@ function render({ model, el }) {
     if (nearest(values[name]) === all.length - 1) change({ [name]: all[0] });
     play.textContent = "❚❚ pause";
     playing = setInterval(() => {
-      if (underway && !closed) return; // Python is not there yet
+      if ((underway && !closed) || moves.length) return; // Python, or what was recorded, is not there yet
       const next = nearest(values[name]) + 1;
       if (next >= all.length) return stop();
       change({ [name]: all[next] });
@@ -300,6 +322,12 @@ function render({ model, el }) {
     change(structuredClone(first), true);
   };
   actions.forEach((button, i) => {
+    const here = closed?.actions?.[button.textContent];
+    if (!alive && here) {
+      button.onclick = () => { stop(); change(here(values)); };
+      return;
+    }
+    if (!alive) button.setAttribute("aria-describedby", status.id);
     button.onclick = () => {
       for (const each of actions) each.disabled = true; // until it is done
       model.send({ action: i });
@@ -308,10 +336,15 @@ function render({ model, el }) {
   });
 
   for (const input of root.querySelectorAll("input, button")) input.setAttribute(...OWN_KEYS); // Notebook 7 looks there
-  if (dead) for (const input of root.querySelectorAll("input, button")) input.disabled = true;
+  if (recorded) for (const touch of ["pointerenter", "focusin"]) root.addEventListener(touch, load);
   const fits = new ResizeObserver(() => { if (Math.round(stage.clientWidth) !== width) draw(); });
   fits.observe(stage);
   changed();
+  if (!alive) {
+    const dead = actions.filter((button) => !closed?.actions?.[button.textContent]);
+    for (const button of dead) button.disabled = true;
+    if (dead.length) status.textContent = "needs Python: run the lesson for it";
+  }
   model.on("change", changed);
   return () => {
     model.off("change", changed);

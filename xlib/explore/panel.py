@@ -9,7 +9,7 @@ from xlib.explore.still import Still
 from xlib.explore.view import HERE, show_widgets
 
 # The front end's files, which make one module in this order.
-PARTS = ("common", "scene", "closed", "arrows", "circle", "samples", "panel")
+PARTS = ("common", "scene", "closed", "arrows", "circle", "samples", "recorded", "panel")
 
 
 def _variables(colours):
@@ -19,9 +19,12 @@ def _variables(colours):
 
 _NAMED = {name: name for name in DARK if name.startswith("#")}
 _DARK_PAGES = (
-    'body[data-jp-theme-light="false"] .xlib-panel, body.vscode-dark .xlib-panel, html[theme="dark"] .xlib-panel'
+    ':is(html[data-theme="dark"], html[theme="dark"], body[data-jp-theme-light="false"], body.vscode-dark)'
+    + " .xlib-panel"
 )
-_UNTOLD = "body:not([data-jp-theme-light], .vscode-light, .vscode-dark) .xlib-panel"  # pages that follow the system
+_UNTOLD = (  # pages that follow the system
+    'html:not([data-theme], [theme="light"]) body:not([data-jp-theme-light], .vscode-light, .vscode-dark) .xlib-panel'
+)
 _DARK = f"{{ {_variables(DARK)} --accent: #6cb8ff; color-scheme: dark; }}"
 
 
@@ -106,7 +109,16 @@ class Panel(anywidget.AnyWidget):
             self.values = self._values()
             return
         self._first = False
-        found, alt = {}, "The picture could not be drawn."  # moved by hand, a slider shows nobody the traceback
+        values, scene, alt, error = self.drawn()
+        self._stale = False
+        with self.hold_sync():
+            self.values, self.scene, self.alt = values, scene, alt
+        if error:
+            raise error
+
+    def drawn(self):
+        """(values, scene, alt, error): what the model shows now. Where it cannot be drawn there is an error, which
+        alt tells: moved by hand, a slider shows nobody the traceback."""
         values = self.values
         try:
             values = self._values()
@@ -117,14 +129,9 @@ class Panel(anywidget.AnyWidget):
             drawn = scene.data()
             if self.handles and any(drawn["axes"][0][side]["log"] for side in "xy"):
                 raise ValueError("handles need linear first axes, got a logarithmic scale")
-            found, alt = drawn, words
+            return values, drawn, words, None
         except Exception as error:
-            alt += f" {type(error).__name__}: {error}"
-            raise
-        finally:
-            self._stale = False
-            with self.hold_sync():
-                self.values, self.scene, self.alt = values, found, alt
+            return values, {}, f"The picture could not be drawn. {type(error).__name__}: {error}", error
 
     def _whole(self):
         """Draw here too, where only the browser has drawn what is there now."""

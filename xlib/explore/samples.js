@@ -72,5 +72,15 @@ CLOSED.samples = (() => {
     return { scene: next, alt };
   }
 
-  return { settle: (values) => values, draw };
+  /** What the buttons set where there is no Python. */
+  const actions = {
+    "put y in a ring around x": ({ x, y }) => {
+      const [across, up] = middle(x);
+      const angle = (i) => (TAU * i) / y.length;
+      return { y: y.map((_, i) => [across + 1.9 * Math.cos(angle(i)), up + 1.9 * Math.sin(angle(i))]) };
+    },
+    "put each y on an x": ({ x }) => ({ y: structuredClone(x) }),
+  };
+
+  return { settle: (values) => values, draw, actions };
 })();

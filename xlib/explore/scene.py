@@ -193,8 +193,10 @@ class Scene:
         return {"height": self.height, "axes": [part.held for part in self.parts]}
 
 
-def svg(data, *, width=720, dark=False) -> str:
+def svg(data, *, width=720, dark=False, colours=None) -> str:
     """The scene as one SVG file, `width` pixels wide, on the theme's own ground.
+
+    colours: what the names of colours mean, where it stands in a page whose style sheet knows the theme.
 
     Example:
         >>> scene = Scene()
@@ -203,7 +205,7 @@ def svg(data, *, width=720, dark=False) -> str:
         >>> "1 &lt; 2" in svg(scene.data())
         True
     """
-    colours = LIGHT | (DARK if dark else {})
+    colours = colours or LIGHT | (DARK if dark else {})
     height, children = elements(data, width, colours)
     ground = ["rect", {"width": width, "height": height, "fill": colours["paper"]}, []]
     about = {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {width} {height}", "width": width,

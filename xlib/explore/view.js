@@ -138,7 +138,7 @@ function render({ model, el }) {
     onMaps, onTab,
   };
   const card = createCard(view);
-  const maps = createMaps(view, card);
+  const maps = createMaps(view, card, createWords(view));
   const matrix = createMatrix(view);
   const table = createTable(view);
   const list = createList(view);
@@ -237,7 +237,7 @@ function render({ model, el }) {
 
   const follow = {
     step: onStep, hover: onHover, query: onQuery, selected: onSelected, among: onSelected, typed: onTyped,
-    refused: controls.fillRefused, maps: onMaps, projection: onMaps, compare: onMaps, axis: onMaps, computing: onMaps,
+    refused: controls.fillRefused, words: controls.fillWords, maps: onMaps, projection: onMaps, compare: onMaps, axis: onMaps, computing: onMaps,
     landed: redraw, loss: curve.draw, neighbours: onAnswer, ranks: onAnswer, note: onAnswer, warning: onAnswer,
     asked: onAnswer, alt_text: onAnswer, snapshots: onAnswer,
   };
@@ -264,7 +264,7 @@ function render({ model, el }) {
   });
   for (const node of [ui.views, ui.stages]) resize.observe(node); // which is away while another tab is open
   const restyle = new MutationObserver(onTheme);
-  const attributeFilter = ["data-jp-theme-light", "data-jp-theme-name", "class", "theme"];
+  const attributeFilter = ["data-jp-theme-light", "data-jp-theme-name", "data-theme", "class", "theme"];
   for (const node of [document.documentElement, document.body]) restyle.observe(node, { attributeFilter });
   on(matchMedia("(prefers-color-scheme: dark)"), "change", onTheme);
   requestAnimationFrame(onTheme); // styles apply once the root is in the page
@@ -273,7 +273,7 @@ function render({ model, el }) {
       look.atlas = image;
       onTheme();
     });
-  for (const f of [onStep, onHover, onQuery, onTyped, controls.fillRefused, maps.fillTools]) f();
+  for (const f of [onStep, onHover, onQuery, onTyped, controls.fillWords, controls.fillRefused, maps.fillTools]) f();
   set({ alive: true }); // somebody is looking: a training may show how it goes
   return () => {
     leaving.abort();

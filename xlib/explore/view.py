@@ -19,7 +19,7 @@ from xlib.explore.still import Still
 
 HERE = Path(__file__).parent
 # The front end's files. They make one module, in this order: what a file uses while it is read stands before it.
-PARTS = ("common", "data", "items", "map", "card", "curve", "maps", "matrix", "table", "list", "controls", "offline",
+PARTS = ("common", "data", "items", "map", "card", "curve", "words", "maps", "matrix", "table", "list", "controls", "offline",
          "view")  # fmt: skip
 # Set here, by the front end, or on the model. In this order: what a choice resets stands behind it.
 CHOSEN = ("typed", "axis", "projection", "compare", "step", "hover", "selected", "query", "among")
@@ -87,6 +87,7 @@ class Explorer(anywidget.AnyWidget):
     maps = T.Dict().tag(sync=True)  # further ones when they are asked for
     landed = T.Dict().tag(sync=True)  # where the typed text lies on each map
     loss = T.Bytes().tag(sync=True)  # of each step of a training that is followed
+    words = T.Bool(True).tag(sync=True)  # whether regions of the map have words, see words.js
     alive = T.Bool(False).tag(sync=True)  # whether a page has shown this explorer
 
     def __init__(self, model: ExplorerModel):
@@ -173,7 +174,7 @@ class Explorer(anywidget.AnyWidget):
             self.maps = {name: _quantised(layout, _shown(self.model)) for name, layout in layouts.items()}
         vector = self.model.typed_vector
         places = {} if vector is None else {name: layout.place(vector) for name, layout in layouts.items()}
-        self.landed = {name: _scaled(layouts[name], xy).clip(*LANDS).tolist() for name, xy in places.items()}
+        self.landed = {name: scaled(layouts[name], xy).clip(*LANDS).tolist() for name, xy in places.items()}
 
     def follow(self, run):
         """Show how a training goes, while it goes: `training.fit(..., snapshot=..., live=explorer.follow)` calls this
@@ -228,7 +229,7 @@ class Explorer(anywidget.AnyWidget):
         return static.picture(self.model, dark=dark)
 
 
-def _scaled(layout, xy):
+def scaled(layout, xy):
     """Places as numbers from 0 to 65,535, with one scale for both axes unless these are different things. Where items
     lie beyond the box there is a strip around it, with them on its rim."""
     low, high = layout.box.astype(np.float64)
@@ -239,7 +240,7 @@ def _scaled(layout, xy):
 
 def _quantised(layout, shown):
     steps = range(len(layout.frames))[shown]
-    frames = _scaled(layout, layout.frames[shown]).clip(0, 65535).round().astype("<u2").tobytes()
+    frames = scaled(layout, layout.frames[shown]).clip(0, 65535).round().astype("<u2").tobytes()
     far = [np.flatnonzero(layout.far(t)).tolist() for t in steps]
     return {"axes": layout.axes, "free": layout.free, "far": far, "frames": frames}
 
