@@ -38,6 +38,7 @@ SETTINGS = Path(__file__).with_name("site")
 sys.path[:0] = [str(ROOT), str(SETTINGS)]
 
 import alive  # noqa: E402
+import glossary  # noqa: E402
 import pages  # noqa: E402
 
 from xlib.explore import Explorer, page  # noqa: E402
@@ -79,9 +80,15 @@ DATA = re.compile(r'<script type="application/json" class="xlib-(?P<name>[\w-]+)
 PICTURE = re.compile(
     r'<img (?P<before>[^<>]*?)src="data:image/(?P<kind>[\w+]+);base64,(?P<data>[^"]*)"(?P<after>[^<>]*)>'
 )
+# Time and launch links stand at the top of a page, and a page has no cells to run.
+NOT_HERE = re.compile(
+    rf"^(?:{re.escape(sync_links.TIME)}|{re.escape(sync_links.LAUNCH)}|Press \*\*Shift \+ Enter\*\* to run).*\n?",
+    re.M,
+)
+LESSON_PICTURE = re.compile(r'src="(pictures/[^"]+\.webp)"')
 BESIDE = 20_000  # letters of data, above which they go into a file beside the page; pictures do from a tenth on
 LEFT_OUT = (  # of what Sphinx and the theme write: icons that site.css draws, and what serves programs alone
-    *("_static/scripts/fontawesome*", "_static/vendor", "_static/**/*.map", ".buildinfo", "objects.inv"),
+    *("_static/scripts/fontawesome*", "_static/vendor", "_static/**/*.map", ".buildinfo", "objects.inv", "_sources"),
     *(
         "_static/scripts/*.LICENSE.txt",
         "_static/webpack-macros.html",
@@ -89,8 +96,19 @@ LEFT_OUT = (  # of what Sphinx and the theme write: icons that site.css draws, a
         "_static/locales",
     ),
 )
-ICONS = re.compile(r"<script[^>]*fontawesome[^>]*></script>|<!-- So that users can add custom icons -->")
-FONTS = re.compile(r"@font-face\s*{[^}]*fontawesome[^}]*}")
+# What is changed in the theme's files: no icons from a font or a script of 1.5 MB, and names for what has none.
+PATCHES = {
+    "html": [
+        (r"<script[^>]*fontawesome[^>]*></script>|<!-- So that users can add custom icons -->", ""),
+        (
+            r'<div id="pst-primary-sidebar"',
+            '<div role="complementary" aria-label="The site" id="pst-primary-sidebar"',
+        ),
+        (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Its pages">'),
+        (r'<th class="head[^"]*"><p></p></th>', "<td></td>"),  # a heading that says nothing is none
+    ],
+    "css": [(r"@font-face\s*{[^}]*fontawesome[^}]*}", ""), (r'(\.fa-[\w-]+,?)+{--fa:"[^"]*"[^}]*}', "")],
+}
 
 
 # ---- a lesson ----------------------------------------------------------------------------------------------------
@@ -124,10 +142,8 @@ def for_sphinx(notebook, name: str, static: Path):
     cells = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            # Time and launch links stand at the top of a page.
-            cell.source = re.sub(
-                rf"^(?:{re.escape(sync_links.TIME)}|{re.escape(sync_links.LAUNCH)}).*\n?", "", cell.source, flags=re.M
-            )
+            cell.source = LESSON_PICTURE.sub(_with_shape, cell.source)
+            cell.source = NOT_HERE.sub("", cell.source)
         elif cell.cell_type == "code":
             if cell.metadata.get("jupyter", {}).get("source_hidden"):
                 cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
@@ -143,6 +159,12 @@ def for_sphinx(notebook, name: str, static: Path):
     notebook.cells = cells
     notebook.metadata.pop("widgets", None)  # what kernels knew of widgets
     return notebook
+
+
+def _with_shape(match):
+    """A lesson's own picture with its shape, so that the text beside it does not move when it comes."""
+    with Image.open(ROOT / "notebooks" / match[1]) as picture:
+        return f'{match[0]} style="aspect-ratio: {picture.width} / {picture.height}"'
 
 
 def _facts(name):
@@ -284,6 +306,7 @@ def build(paths: list[Path], out: Path) -> None:
                         notebook = for_sphinx(run(path, bar.update), name, static)
                     except Exception as error:  # a lesson may fail in any way
                         sys.exit(f"{name} failed, and no site was written: {error}")
+                    glossary.link_terms(notebook)
                     nbformat.write(notebook, source / f"{name}.ipynb")
             pages.write(source, names)
             render(source, new, names)
@@ -296,7 +319,7 @@ def render(source: Path, new: Path, lessons: list[str]) -> None:
     """Make the pages of what is in `source`, with all that they need beside them."""
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
-        command = ["-q", "-b", "html", "-c", str(SETTINGS), "-d", str(source.parent / "doctrees")]
+        command = ["-q", "-j", "auto", "-b", "html", "-c", str(SETTINGS), "-d", str(source.parent / "doctrees")]
         failed = build_main([*command, "-D", f"lessons={','.join(lessons)}", str(source), str(new)])
     if failed:
         sys.exit(f"Sphinx failed, and no site was written: {said.getvalue().strip()}")
@@ -306,9 +329,12 @@ def render(source: Path, new: Path, lessons: list[str]) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.copytree(source / "_static", new / "_static", dirs_exist_ok=True)
     shutil.copytree(ROOT / "notebooks" / "pictures", new / "pictures")
-    for pattern, ending in ((ICONS, "html"), (FONTS, "css")):
+    for ending, patches in PATCHES.items():
         for path in new.rglob(f"*.{ending}"):
-            path.write_text(pattern.sub("", path.read_text("utf-8")), "utf-8")
+            text = path.read_text("utf-8")
+            for pattern, replacement in patches:
+                text = re.sub(pattern, replacement, text)
+            path.write_text(text, "utf-8")
     for kind, widget in FACES.items():
         (new / "_static" / "xlib" / f"{kind}.js").write_text(page.script(widget, kind), "utf-8")
         (new / "_static" / "xlib" / f"{kind}.css").write_text(page.stylesheet(widget), "utf-8")

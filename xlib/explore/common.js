@@ -25,6 +25,13 @@ function h(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** The Adler-32 checksum of bytes, as zlib has it. */
+function checksum(view) {
+  let [a, b] = [1, 0];
+  for (const byte of new Uint8Array(view.buffer, view.byteOffset, view.byteLength)) b = (b + (a = (a + byte) % 65521)) % 65521;
+  return b * 65536 + a;
+}
+
 /** Bytes as an array of numbers; copied, since a typed array needs an aligned start. */
 function numbers(view, Type) {
   return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));

@@ -111,13 +111,13 @@ function createControls(view) {
     on(chip, "click", () => view.place(text));
     ui.chips.append(chip);
   }
-  on(ui.search, "input", () => set({ query: ui.search.value }));
+  on(ui.search, "input", () => set({ query: ui.search.value, listing: "" }));
   on(ui.search, "keydown", (event) => {
     const matches = [...view.matches];
     if (event.key !== "Enter" || !matches.length) return;
     view.choose(matches[view.searching ? 0 : (matches.indexOf(view.one()) + 1) % matches.length]); // the first, the next
   });
-  on(ui.take, "click", () => set({ selected: [...view.matches], query: "" }));
+  on(ui.take, "click", () => set({ selected: [...view.matches], query: "", listing: "" }));
   on(ui.projection, "change", () => {
     view.spanning = ui.projection.value === "axis" && !get("maps").axis;
     if (!view.spanning) set({ projection: ui.projection.value });

@@ -1,16 +1,13 @@
 // The column at the right: how to begin; or what the search has found; or the selected item (or a typed caption) with
-// its pair, its nearest neighbours and how far the map is to be trusted; or, where several are selected, all of them.
+// its pair, its nearest neighbours and how far the map is to be trusted; or, where several are selected, all of them;
+// or one of the lists of lists.js.
 
 const CHUNK = 40; // rows that a long list has at first, and gains each time that its end comes into sight
 const TALLY = 12; // classes that are counted in words
 const PATIENCE = 200; // ms that an answer may take before the list says that it waits
 const LIST_MARKUP = `
   <aside aria-label="Selected item">
-    <div data-ui="hint" class="hint">
-      <p data-ui="invite"></p>
-      <p>On the map, arrow keys walk from item to item, Enter selects one, Space adds one, Escape clears,
-      and + − 0 zoom, as Ctrl and the wheel do. Shift and a drag draw a lasso.</p>
-    </div>
+    ${HINT_MARKUP}
     <div data-ui="chosen" class="chosen">
       <button data-ui="close" type="button" class="close" aria-label="Clear selection">×</button>
       <button data-ui="toHits" type="button" class="to-hits"></button>
@@ -41,11 +38,12 @@ function decimals(values) {
   return [2, 3].find((digits) => different(digits) === different(4)) ?? 4;
 }
 
-function createList(view) {
+function createList(view, lists) {
   const { data, ui, get, set, on, selected, offline } = view;
   const { n, captions, kinds, pairs } = data;
   const rows = []; // made once and refilled: focus stays put
-  let entries = []; // [item, cosine or null] of all rows, also those that are yet to be made
+  let entries = []; // [item, words, share of its bar or null, what its caption is followed by] of all rows, also of
+  // those that are yet to be made
   let [made, answered, searching, waiting, timer] = [CHUNK, "", false, false, 0];
 
   const top = makeRow("div", "head");
@@ -63,35 +61,40 @@ function createList(view) {
     if (tag === "div") return row;
     node.type = "button";
     node.setAttribute(...OWN_KEYS);
-    on(node, "click", () => choose(row.index));
+    on(node, "click", () => pick(row.index));
     for (const type of ["pointerenter", "focus"]) on(node, type, () => set({ hover: row.index }));
     for (const type of ["pointerleave", "blur"]) on(node, type, () => set({ hover: -1 }));
     return row;
   }
 
-  function fillRow(row, i, size, meta, cosine = null) {
+  function fillRow(row, i, size, meta, share = null, more = "") {
     const { theme, atlas } = view.look;
-    if (row.index !== i || row.drawn?.theme !== theme || row.drawn?.atlas !== atlas) {
+    if (row.index !== i || row.more !== more || row.drawn?.theme !== theme || row.drawn?.atlas !== atlas) {
       drawThumb(view, row.thumb, i, size);
-      row.caption.textContent = captions[i];
+      row.caption.textContent = captions[i] + more;
       row.node.title = `${captions[i]} (${data.facts(i)})`;
-      Object.assign(row, { index: i, drawn: { theme, atlas } });
+      Object.assign(row, { index: i, more, drawn: { theme, atlas } });
     }
     row.meta.textContent = meta;
-    row.bar.parentNode.hidden = cosine === null;
-    row.bar.style.width = `${100 * clamp(cosine ?? 0, 0, 1)}%`;
+    row.bar.parentNode.hidden = share === null;
+    row.bar.style.width = `${100 * clamp(share ?? 0, 0, 1)}%`;
   }
 
   /** Select one item, and show that rather than what the search has found. */
   function choose(i) {
-    set({ selected: [i], typed: "" });
+    view.select([i]);
     leaveSearch();
+  }
+
+  /** The same for a row of the list; of a list of pairs both, and of hubs whose neighbour it is. */
+  function pick(i) {
+    if (!overview()) return choose(i);
+    set({ selected: get("listing") === "pairs" ? [i, pairs[i]] : [i] });
   }
 
   // ---- the rows
 
-  /** Show these entries, [item, cosine or null] pairs, a long list in parts. Where they answer another question than
-      those before, from the top. */
+  /** Show these entries, a long list in parts. Where they answer another question than those before, from the top. */
   function fillRows(next, question) {
     entries = next;
     if (question !== answered) {
@@ -99,7 +102,6 @@ function createList(view) {
       ui.chosen.scrollTop = 0;
       watchEnd();
     }
-    const digits = decimals(entries.map(([, cosine]) => cosine ?? 0));
     const shown = Math.min(entries.length, made);
     while (ui.list.children.length > shown) ui.list.lastChild.remove();
     while (ui.list.children.length < shown) {
@@ -109,10 +111,9 @@ function createList(view) {
       ui.list.append(h("li", {}, rows[r].node));
     }
     for (let r = 0; r < shown; r++) {
-      const [i, cosine] = entries[r];
-      fillRow(rows[r], i, 28, cosine === null ? "" : cosine.toFixed(digits), cosine);
+      const [i, words, share, more] = entries[r];
+      fillRow(rows[r], i, 28, words, share, more);
     }
-    return digits;
   }
 
   function grow() {
@@ -140,29 +141,37 @@ function createList(view) {
   // ---- what is listed
 
   /** What answers are wanted of: as `asked` in the Python model. */
-  const wanted = () => [get("typed") ? -1 : view.one(), get("typed"), get("among")];
+  const wanted = () => [get("typed") ? -1 : view.one(), get("typed"), get("among"), get("listing")];
+
+  /** Whether it is the list that was asked for: nothing is selected, typed or searched. */
+  const overview = () => !!get("listing") && !searching && !selected().length && !get("typed");
 
   function fillList() {
     const [i, many, typed] = [view.one(), selected().length, get("typed")];
     const query = get("query").trim();
     if (!many && !typed && query) searching = true;
     view.searching = searching = searching && !!query;
-    ui.hint.hidden = many > 0 || !!typed || !!query;
+    ui.hint.hidden = many > 0 || !!typed || !!query || !!get("listing");
     ui.chosen.hidden = !ui.hint.hidden;
     if (ui.chosen.hidden) return wait(false);
     const listed = !searching && (i >= 0 || !!typed);
-    wait(listed && !offline && JSON.stringify(wanted()) !== JSON.stringify(get("asked")));
+    const counted = overview() && get("listing") === "hubs";
+    wait((listed || counted) && !offline && JSON.stringify(wanted()) !== JSON.stringify(get("asked")));
     const [found, cosines] = [[...view.matches], listed ? get("neighbours") : []];
-    const next = listed ? cosines : (searching ? found : selected()).map((j) => [j, null]);
-    const digits = fillRows(next, searching ? `? ${query}` : typed || selected().join());
+    const digits = decimals(cosines.map(([, cosine]) => cosine));
+    const plain = (searching ? found : selected()).map((j) => [j, "", null, ""]);
+    const near = cosines.map(([j, cosine]) => [j, cosine.toFixed(digits), cosine, ""]);
+    const asked = searching ? `? ${query}` : typed || selected().join();
+    fillRows(overview() ? lists.entries() : listed ? near : plain, asked || `: ${get("listing")}`);
     fillTop(i, typed, query);
     fillPair(listed ? i : -1, digits);
-    fillToggle(listed, typed);
+    fillToggle(listed || counted, typed);
     ui.heading.textContent = heading(listed, i, typed);
     ui.heading.hidden = !ui.heading.textContent;
-    ui.toHits.hidden = searching || !query || !found.length;
+    const behind = !query && many ? lists.titles[get("listing")] : ""; // the list that it was chosen from
+    ui.toHits.hidden = !behind && (searching || !query || !found.length);
     const [sought, hits] = [short(query, 24), found.length === 1 ? "1 hit" : `All ${count(found.length)} hits`];
-    ui.toHits.textContent = `← ${hits} for “${sought}”`;
+    ui.toHits.textContent = behind ? `← ${behind}` : `← ${hits} for “${sought}”`;
     ui.placeQuery.hidden = !searching || found.length > 0 || !!offline || !data.encodes;
     ui.placeQuery.textContent = `Place “${sought}” as a caption of your own`;
     ui.toTable.hidden = searching || many < 2;
@@ -192,8 +201,9 @@ function createList(view) {
     const last = data.steps.length - 1; // the encoder is that of this step, whichever is shown
     const placed = get("step") < last ? `, at ${view.stepName(last)}` : "";
     const many = searching ? `“${query}”` : `${count(selected().length)} items selected`;
-    top.caption.textContent = (!searching && typed) || many;
-    top.meta.textContent = searching ? "" : typed ? `your own caption${placed}` : tally(selected());
+    top.caption.textContent = overview() ? lists.titles[get("listing")] : (!searching && typed) || many;
+    if (overview()) top.meta.textContent = waiting ? "" : lists.note();
+    else top.meta.textContent = searching ? "" : typed ? `your own caption${placed}` : tally(selected());
     top.node.title = "";
   }
 
@@ -230,7 +240,11 @@ function createList(view) {
     const length = entries.length;
     if (searching && !length) return "No caption holds it.";
     if (searching) return length === 1 ? "1 caption holds it" : `${count(length)} captions hold it`;
+    const [one, other] = selected();
+    const paired = !listed && length === 2 && (pairs[one] === other || pairs[other] === one);
+    if (paired) return `Their cosine: ${data.pairCosine(pairs[one] === other ? one : other, get("step")).toFixed(2)}`;
     if (!listed || !length) return "";
+    if (get("listing") === "hubs" && !typed) return `Among the nearest ${data.k} of ${count(length)} items`;
     const nearest = (many, which) => `${length} nearest of ${count(many)} ${which}`;
     if (onlyOthers(typed) && typed) return nearest(data.pictures, "with a picture");
     if (!onlyOthers(typed)) return `${length} nearest of all ${count(typed ? n : n - 1)} items`;
@@ -266,8 +280,9 @@ function createList(view) {
   on(ui.all, "click", () => set({ among: "all" }));
   on(ui.others, "click", () => set({ among: "other" }));
   on(ui.toHits, "click", () => {
-    search();
-    goTo(0);
+    if (get("query").trim()) search();
+    else set({ selected: [] });
+    enter();
   });
   on(ui.placeQuery, "click", () => {
     const text = get("query").trim();
@@ -286,10 +301,16 @@ function createList(view) {
   });
   view.hotkeys(ui.search, { ArrowDown: () => searching && goTo(0) });
 
+  /** Give the focus to the list, or while that is empty to what closes it. */
+  function enter() {
+    if (entries.length) goTo(0);
+    else ui.close.focus();
+  }
+
   function stop() {
     clearTimeout(timer);
     watch.disconnect();
   }
 
-  return { fill: fillList, choose, search, leaveSearch, stop };
+  return { fill: fillList, choose, search, leaveSearch, enter, stop };
 }

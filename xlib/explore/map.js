@@ -57,7 +57,7 @@ function createMap(view, canvas) {
   const at = new Float32Array(2 * n); // where each item is drawn, in CSS pixels
   const last = () => data.steps.length - 1;
   const aspect = Math.min(Math.max(...cell) / Math.min(...cell), 3); // long pictures get the area of square ones
-  const map = { canvas, at, layout: null, rows: data.order, fixed: null, landed: null, labelled: new Set(), words: [] };
+  const map = { canvas, at, layout: null, rows: data.order, fixed: null, landed: null, drawn: null, labelled: new Set(), words: [] };
   const widths = new Map(); // of captions, in pixels
   let [image, buffer, made, sheet, stencils, took] = [null, null, "", null, null, 0];
 
@@ -259,6 +259,9 @@ function createMap(view, canvas) {
     if (!sheet && data.pictures && look.atlas) large(bright);
     const one = scene.selected.length === 1 ? scene.selected[0] : -1;
     if (one >= 0) for (const j of near) line(one, j, theme.ink, 0.8);
+    const [i, j] = scene.selected;
+    const paired = scene.selected.length === 2 && (data.pairs[i] === j || data.pairs[j] === i);
+    if (paired) line(i, j, theme.accent, 2.5);
     for (const j of partners) line(scene.hover, j, theme.accent, 2.5);
     for (const j of [...near, ...partners]) if (map.here[j]) enlarged(j, 1.25);
     const elsewhere = !map.here[scene.hover]; // on the other map
@@ -269,6 +272,10 @@ function createMap(view, canvas) {
     if (map.landed && map.fixed === null && look.position === last()) {
       const { ax, bx, ay, by } = lens(last());
       star(ax + bx * map.landed[0], ay - by * map.landed[1], scene.typed);
+    }
+    if (map.drawn && map.fixed === null && look.position === last()) {
+      const { ax, bx, ay, by } = lens(last());
+      star(ax + bx * map.drawn[0], ay - by * map.drawn[1], "your drawing");
     }
     if (scene.hover >= 0 && map.here[scene.hover]) ringed(scene.hover, 1.8);
     if (scene.loop && scene.map === map) lasso(scene.loop);

@@ -6,6 +6,7 @@ const TRAVEL = 600; // ms from one snapshot to another
 const FOLLOW = 300; // ms from one snapshot of a training to the next
 const GLIDE = 300; // ms of zooming to a selection
 const SAID = 1200; // ms that a word on the map stays
+const PLANE = 65_535; // the plane's width in the numbers that Python sends
 const NARROW = 800; // CSS pixels; below, the chosen item stands over the map, see view.css
 const SETTLED = 140; // ms after the last move of a drag or zoom, until captions are chosen anew
 const MAPS_MARKUP = `
@@ -34,6 +35,8 @@ const UNDER_MARKUP = `
     <button data-ui="closer" type="button">Zoom to selection</button>
     <button data-ui="take" type="button" hidden>Select them</button>
     <button data-ui="save" type="button">Save picture</button>
+    <button data-ui="copy" type="button" hidden>Copy link</button>
+    ${LINK_MARKUP}
   </div>`;
 const PROMPT = "Give two texts above: the map will stand between them.";
 const ZOOM_KEY = /Mac/.test(navigator.platform) ? "⌘" : "Ctrl";
@@ -194,6 +197,7 @@ function createMaps(view, card, words) {
     const avoid = [view.one(), hover].filter((i) => i >= 0);
     maps.forEach((map, m) => {
       map.landed = get("typed") ? (get("landed")[layoutOf(m)] ?? null) : null;
+      map.drawn = layoutOf(m) === "pca" ? view.drawn : null;
       if (labels) {
         map.place(get("step"));
         if (words.choose(map, !!emphasised(), map.buttons())) describe();
@@ -284,6 +288,24 @@ function createMaps(view, card, words) {
     keepMoving();
   }
 
+  /** How far it is zoomed in, and what of the plane is in the middle: two numbers from 0 to 1. */
+  function where() {
+    const { ax, bx, ay, by } = maps[0].lens(get("step"));
+    return { zoom: look.zoom, centre: [(look.width / 2 - ax) / bx / PLANE, (ay - look.height / 2) / by / PLANE] };
+  }
+
+  /** Zoom to where somebody else was; without a centre, all is shown. */
+  function goTo(zoom, centre) {
+    cancelAnimationFrame(gliding);
+    [look.zoom, look.x, look.y] = [centre.length === 2 ? clamp(zoom, 1, MOST_ZOOM) : 1, 0, 0];
+    if (look.zoom > 1) {
+      const [u, v] = centre.map((part) => clamp(part, 0, 1) * PLANE);
+      const { ax, bx, ay, by } = maps[0].lens(get("step"));
+      [look.x, look.y] = [look.width / 2 - ax - bx * u, look.height / 2 - ay + by * v];
+    }
+    view.redraw();
+  }
+
   on(ui.zoomIn, "click", () => zoom(1.5));
   on(ui.zoomOut, "click", () => zoom(1 / 1.5));
   on(ui.fit, "click", () => zoom(0));
@@ -315,8 +337,8 @@ function createMaps(view, card, words) {
       ArrowUp: () => walk(0, -1), ArrowDown: () => walk(0, 1),
       ShiftArrowLeft: () => pan(60, 0), ShiftArrowRight: () => pan(-60, 0),
       ShiftArrowUp: () => pan(0, 60), ShiftArrowDown: () => pan(0, -60),
-      Enter: () => get("hover") >= 0 && set({ selected: [get("hover")] }),
-      " ": () => get("hover") >= 0 && set({ selected: view.toggled(get("hover")) }),
+      Enter: () => get("hover") >= 0 && view.select([get("hover")]),
+      " ": () => get("hover") >= 0 && view.select(view.toggled(get("hover"))),
       "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => zoom(0),
     });
     on(canvas, "pointerdown", (event) => {
@@ -345,8 +367,9 @@ function createMaps(view, card, words) {
       gesture = { over: map };
       if (way && !moved) {
         const i = map.pick(event.offsetX, event.offsetY);
-        set({ selected: i < 0 ? [] : add ? view.toggled(i) : [i], typed: "" });
-      } else if (loop) set({ selected: [...new Set([...(add ? selected() : []), ...map.inside(loop)])], typed: "" });
+        if (i < 0) set({ selected: [], typed: "" });
+        else view.select(add ? view.toggled(i) : [i]);
+      } else if (loop) view.select([...new Set([...(add ? selected() : []), ...map.inside(loop)])]);
       view.redraw();
     });
     on(canvas, "pointercancel", () => (gesture = null));
@@ -472,5 +495,5 @@ function createMaps(view, card, words) {
     for (const frame of [travelling, gliding]) cancelAnimationFrame(frame);
   }
 
-  return { arrange, ends, nameStep, describe, measure, draw: drawMaps, travel, reveal, fillTools, say, stop };
+  return { arrange, ends, nameStep, describe, measure, draw: drawMaps, travel, reveal, fillTools, where, goTo, say, stop };
 }

@@ -1,5 +1,6 @@
 """What the explorer shows and what is chosen in it. Pure Python: tests drive it without a browser."""
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -16,7 +17,9 @@ from xlib.explore import inputs, looks, projections
 from xlib.explore.projections import Layout
 
 MATRIX = 64  # rows and columns of the matrix of cosines, at most
-ANSWERED = ("step", "selected", "among", "projection", "axis", "typed", "revision")  # what the answers depend on
+HUBS = 20  # of them listed, at most
+BLOCK = 4_000_000  # cosines at once: 16 MB
+ANSWERED = ("step", "selected", "among", "listing", "projection", "axis", "typed", "revision")  # of the answers
 
 
 class ExplorerModel(T.HasTraits):
@@ -25,6 +28,7 @@ class ExplorerModel(T.HasTraits):
     What can be set: `step` (a snapshot's index; clipped), `hover` (a row, or −1), `selected` (a list of rows),
     `query` (text searched in the captions), `among` (where neighbours are looked for: "all", "other" for the other
     modality only, or "" for what is usual: all, and for a typed caption what has a picture),
+    `listing` (what is listed beside the map: "pairs", those with the lowest cosine, "hubs", or "" for neither),
     `projection` ("pca", "umap", "axis", or "given" where there are coordinates), `axis` (two texts that span the
     projection "axis"; setting it shows it),
     `compare` ("", or one of `comparisons`: two maps side by side) and `typed` (a caption of your own).
@@ -33,7 +37,12 @@ class ExplorerModel(T.HasTraits):
     for one selected row or the typed text `neighbours` ((row, cosine) pairs, nearest first), `note`, and `warning`
     where the picture misleads; `ranks` ([there, back]: where its counterpart stands among the rivals seen from it,
     and it among its own rivals seen from the counterpart; 1 is nearest, 0 means no pair); `asked` (what these answers
-    are of: [row or −1, typed, among]); `alt_text`. `computing` says what is being worked on while it takes long.
+    are of: [row or −1, typed, among, listing]); `alt_text`. `computing` says what is being worked on while it takes
+    long.
+
+    With `listing` "hubs" `hubs` holds [row, count] pairs, the highest count first: the items that are among the k
+    nearest of more than twice as many others as on average, see `occurrences`. For one selected row `neighbours` then
+    are those whose neighbour it is.
 
     `append` adds snapshots while something is being trained, and `finish` makes the usual maps of all of them.
     Arguments as for `explore`.
@@ -51,6 +60,7 @@ class ExplorerModel(T.HasTraits):
     selected = T.List(T.Int())
     query = T.Unicode("")
     among = T.Enum(("", "all", "other"), "")
+    listing = T.Enum(("", "pairs", "hubs"), "")
     projection = T.Unicode("pca")
     axis = T.List(T.Unicode())
     compare = T.Unicode("")
@@ -58,6 +68,7 @@ class ExplorerModel(T.HasTraits):
     matches = T.List(T.Int())
     neighbours = T.List()
     ranks = T.List(T.Int(), [0, 0])
+    hubs = T.List()
     asked = T.List()
     note = T.Unicode("")
     warning = T.Unicode("")
@@ -126,7 +137,7 @@ class ExplorerModel(T.HasTraits):
             self.layout("pca")  # quick, and so the two can be told apart in a page without a kernel
             projection = "given" if projection == "pca" else projection
         self.layout(projection)
-        self._answered = None
+        self._answered, self._lists = None, (None, None)
         self.projection = projection
         self._follow(None)
 
@@ -221,6 +232,7 @@ class ExplorerModel(T.HasTraits):
             self.pair_similarity = np.concatenate([self.pair_similarity[:kept], similarity])
             self.layouts = {"pca": layout}
             self.live, self.typed, self.axis, self.compare, self.projection = True, "", [], "", "pca"
+            self.listing = ""  # it would take too long at each step
             self.step = kept
             self.revision += 1
 
@@ -358,7 +370,8 @@ class ExplorerModel(T.HasTraits):
         self._answered = chosen
         with self.hold_trait_notifications():  # who listens hears of a complete answer
             one = self.selected[0] if len(self.selected) == 1 and not self.typed else -1
-            self.asked = [one, self.typed, self.among]
+            self.asked = [one, self.typed, self.among, self.listing]
+            self.hubs = self._hubs() if self.listing == "hubs" and not self.live else []
             self.neighbours, self.ranks, self.note, self.warning = self._nearest()
             self.alt_text = self.describe(self.step, self.projection) + self._describe_choice()
 
@@ -374,6 +387,8 @@ class ExplorerModel(T.HasTraits):
             ranks = [0, 0]
         elif len(self.selected) == 1:
             i, step = self.selected[0], self.step
+            if self.listing == "hubs" and not self.live:
+                return self._whose(i, step), self.pair_ranks([i], step)[0].tolist(), "", ""
             others = self.others([i], self.among)
             found = self.retrieve(self.unit[step][[i]], others, step)
             both = self.agreeing(found[0], others, step, layout, self.frames[step, [i]])
@@ -382,6 +397,55 @@ class ExplorerModel(T.HasTraits):
             return [], [0, 0], "", ""
         pairs = [(j, round(cosine, 4)) for j, cosine in zip(*(a[0].tolist() for a in found), strict=True) if j >= 0]
         return pairs, ranks, *self._agreement(int(both[0]), len(pairs), step)
+
+    def nearest(self, step, among="all"):
+        """(N, k): of each item the k rows nearest to it at a step, among "all" others or those of the "other"
+        modality; −1 for where there are fewer. Takes seconds for some thousand items, and grows with their square.
+
+        Example:
+            >>> z = np.array([[1.0, 0.0], [0.9, 0.1], [0.8, 0.3], [0.0, 1.0]])
+            >>> ExplorerModel(z, k=1).nearest(0).tolist()
+            [[1], [0], [1], [2]]
+        """
+        _validate.whole("step", step, least=0, most=len(self.steps) - 1)
+        _validate.choice("among", among, ("all", "other"))
+        key = step, among, self.revision
+        if self._lists[0] != key:
+            n = len(self.captions)
+            blocks = np.array_split(np.arange(n), max(1, math.ceil(n * n / BLOCK)))
+            near = [self.retrieve(self.unit[step][rows], self.others(rows, among), step)[0] for rows in blocks]
+            self._lists = key, np.concatenate(near)
+        return self._lists[1]
+
+    def occurrences(self, step, among="all"):
+        """(N,) among the k nearest of how many others each item is at a step: N_k of Radovanović, Nanopoulos and
+        Ivanović, "Hubs in space" (2010). Their mean is k; in many dimensions a few items have far more, the hubs.
+
+        Example:
+            >>> z = np.array([[1.0, 0.0], [0.9, 0.1], [0.8, 0.3], [0.0, 1.0]])
+            >>> ExplorerModel(z, k=1).occurrences(0).tolist()
+            [1, 2, 1, 0]
+        """
+        near = self.nearest(step, among)
+        return np.bincount(near[near >= 0], minlength=len(near))
+
+    def _hubs(self):
+        among = self.among or "all"
+        counts = self.occurrences(self.step, among)
+        # In the other modality there may be more, or fewer, who choose.
+        group = self._kind if among == "other" else np.zeros_like(self._kind)
+        mean = (np.bincount(group, counts) / np.maximum(np.bincount(group), 1))[group]
+        rows = np.argsort(-counts, kind="stable")[:HUBS]
+        return [[i, int(counts[i])] for i in rows.tolist() if counts[i] > 2 * mean[i]]
+
+    def _whose(self, i, step):
+        """(row, cosine) pairs of those whose neighbour item i is, the nearest first."""
+        rows = np.flatnonzero((self.nearest(step, self.among or "all") == i).any(1))
+        cosines = self.unit[step][rows] @ self.unit[step][i]
+        order = np.argsort(-cosines, kind="stable")
+        return [
+            (j, round(cosine, 4)) for j, cosine in zip(rows[order].tolist(), cosines[order].tolist(), strict=True)
+        ]
 
     def others(self, rows, among):
         """(M, N) True for the items that these M rows are compared with: all others, or those of another modality."""

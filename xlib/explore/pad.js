@@ -47,7 +47,9 @@ function render({ model, el }) {
   let strokes = []; // of points [x, y], in sides of a square
   let picture = null; // the ink that the encoder sees, or null where nothing is drawn
   let [vector, typed] = [null, null]; // unit vectors: of the picture, and of the caption that was typed
-  let [towers, coming, frame, timer, example, took] = [null, null, 0, 0, 0, 0];
+  let [towers, coming, frame, timer, took] = [null, null, 0, 0, 0];
+  let example = ready > 1 ? 1 : 0; // the next to be shown: the first is there
+  let [touched, begun] = [false, undefined]; // by somebody; the ready picture that is there before
   let [said, mine, hand] = ["", null, null]; // the last words; the picture that Python has from here; the pen's stroke
   const pen = { x: 0.5, y: 0.5, down: null }; // the keyboard's, and its stroke
 
@@ -86,7 +88,7 @@ function render({ model, el }) {
       h("div", { class: "drawing" }, canvas, h("div", { class: "bar" }, undo, clear, ...(ready ? [show] : [])),
         h("div", { class: "sees" }, small, about), h("p", { class: "help", id: `${id}-help` }, HELP)),
       h("div", { class: "near" }, ...(plan.text ? [h("label", { for: `${id}-words` }, "Caption"), words] : []), heading, list, own),
-      h("div", { class: "place" }, chart, h("p", { class: "help" }, "The PCA map of the captions; the star is the drawing."))),
+      h("div", { class: "place" }, chart, h("p", { class: "help" }, `The PCA map of the captions. The star is the drawing${plan.text ? ", a diamond your caption" : ""}.`))),
     spoken);
   el.replaceChildren(root);
   for (const node of [canvas, undo, clear, show, words]) node.setAttribute(...OWN_KEYS); // Notebook 7 looks there
@@ -179,53 +181,61 @@ function render({ model, el }) {
   const placed = (v, from = 0) => linear.map((row) => row.slice(0, -1).reduce((sum, w, i) => sum + w * v[from + i], row.at(-1)));
   const spots = captions.map((_, row) => at(placed(known, row * depth)));
   const dots = spots.map(([cx, cy]) => s("circle", { cx, cy, r: 2.5 }));
-  const names = captions.map((name, row) => label(name, spots[row]));
   const star = s("path", { class: "star", d: `M${Array.from({ length: 10 }, (_, k) => {
     const [angle, r] = [(k * Math.PI) / 5 - Math.PI / 2, k % 2 ? 4.5 : 11];
     return `${(r * Math.cos(angle)).toFixed(2)} ${(r * Math.sin(angle)).toFixed(2)}`;
   }).join("L")}Z` });
   const diamond = s("path", { class: "diamond", d: "M0-6L6 0L0 6L-6 0Z" });
   const called = s("g", { class: "called" });
-  chart.append(...dots, s("g", { class: "names" }, ...apart()), called, diamond, star);
+  const written = apart();
+  chart.append(...dots, s("g", { class: "names" }, ...written.map(({ node }) => node)), diamond, star, called);
 
-  /** A text beside its point, on the side where there is room. */
-  function label(name, [x, y]) {
-    const right = x < WIDE * 0.6;
-    return s("text", { x: x + (right ? 6 : -6), y: y + 3.5, "text-anchor": right ? "start" : "end" }, short(name, 22));
+  /** A text beside its point, on the side where there is room: the element, and the box that it takes. */
+  function label(name, [x, y], away = 6) {
+    const [text, right] = [short(name, 22), x < WIDE * 0.6];
+    const long = text.length * 6 + away;
+    const node = s("text", { x: x + (right ? away : -away), y: y + 3.5, "text-anchor": right ? "start" : "end" }, text);
+    return { node, box: [right ? x - 3 : x - long, y - 7, right ? x + long : x + 3, y + 7] };
+  }
+
+  function meet([left, top, right, bottom], other) {
+    return left < other[2] && other[0] < right && top < other[3] && other[1] < bottom;
   }
 
   /** Of all names those that do not lie on each other. */
   function apart() {
-    const taken = [];
-    return names.filter((node, row) => {
-      const [x, y] = spots[row];
-      const long = node.textContent.length * 5.6;
-      const from = node.getAttribute("text-anchor") === "start" ? x : x - long - 6;
-      const box = [from, y - 7, from + long + 6, y + 7];
-      if (box[0] < 0 || box[2] > WIDE) return false;
-      if (taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) return false;
-      return taken.push(box);
-    });
+    const found = [];
+    for (const one of captions.map((name, row) => label(name, spots[row])))
+      if (one.box[0] > 0 && one.box[2] < WIDE && !found.some(({ box }) => meet(box, one.box))) found.push(one);
+    return found;
   }
+
+  /** An explorer of the same map shows the star, too. */
+  const tell = (place) => document.dispatchEvent(new CustomEvent("xlib-drawn", { detail: { map: get("map"), place } }));
 
   function move(node, place) {
     node.style.display = place ? "" : "none";
     if (!place) return;
+    node.setAttribute("transform", `translate(${inside(place).map((v) => v.toFixed(1)).join(" ")})`);
+  }
+
+  /** Where a place is drawn: what lies beyond the edge, at the edge. */
+  function inside(place) {
     const [x, y] = at(place);
-    node.setAttribute("transform", `translate(${clamp(x, 8, WIDE - 8).toFixed(1)} ${clamp(y, 8, HIGH - 8).toFixed(1)})`);
+    return [clamp(x, 10, WIDE - 10), clamp(y, 10, HIGH - 10)];
   }
 
   function fillMap(found) {
     const top = found.filter(({ row }) => row >= 0).slice(0, 3);
     dots.forEach((dot, row) => dot.classList.toggle("near", top.some((one) => one.row === row)));
-    names.forEach((name, row) => name.classList.toggle("away", top.some((one) => one.row === row)));
-    called.replaceChildren(...top.slice(0, 1).map(({ name, row }) => label(name, spots[row])));
     const place = vector && placed(vector);
+    const first = place && label(top[0].name, inside(place), 14); // what it is read as, beside the star
+    called.replaceChildren(...(first ? [first.node] : []));
+    for (const { node, box } of written) node.classList.toggle("away", !!first && meet(box, first.box));
     move(star, place);
     move(diamond, typed && placed(typed));
     chart.setAttribute("aria-label", top.length ? `PCA map of the captions; the drawing lies nearest to ${top[0].name}` : "PCA map of the captions");
-    // Whoever shows the same map may show the star.
-    document.dispatchEvent(new CustomEvent("xlib-drawn", { detail: { map: get("map"), place, words: top[0]?.name ?? "" } }));
+    if (touched) tell(place);
   }
 
   // ---- drawing
@@ -234,6 +244,7 @@ function render({ model, el }) {
   function drawn() {
     let empty = [];
     if (strokes.length) ({ pixels: picture, empty } = pictureOf(strokes, squares, shrink));
+    touched ||= begun !== undefined && picture !== begun;
     onPaper(strokes.length ? null : picture);
     onSeen(picture);
     lines.replaceChildren(...strokes.map((stroke) => s("path", { d: path(stroke) })));
@@ -342,7 +353,7 @@ function render({ model, el }) {
   function came() {
     const given = get("picture");
     const pixels = given?.byteLength ? numbers(given, Float32Array) : null;
-    if (mine !== undefined && mine && pixels && mine.every((v, i) => v === pixels[i])) return; // it is from here
+    if (mine && pixels && mine.every((v, i) => v === pixels[i])) return; // it is from here
     [strokes, picture, mine] = [[], pixels, pixels];
     drawn();
   }
@@ -355,9 +366,10 @@ function render({ model, el }) {
   const first = get("first").vector;
   point();
   came();
+  begun = picture;
   if (first) { // found by Python: the encoders may stay where they are for now
     cancelAnimationFrame(frame);
-    [frame, vector, example] = [0, Float32Array.from(first), ready ? 1 % ready : 0];
+    [frame, vector] = [0, Float32Array.from(first)];
     fill();
     root.addEventListener("pointerenter", load, { once: true });
     root.addEventListener("focusin", load, { once: true });
@@ -366,6 +378,7 @@ function render({ model, el }) {
   model.on("change:picture", came);
   model.on("change:caption", named);
   return () => {
+    tell(null);
     model.off("change:picture", came);
     model.off("change:caption", named);
     cancelAnimationFrame(frame);

@@ -23,7 +23,7 @@ from xlib.explore.view import HERE, Explorer, scaled, show_widgets
 PARTS = ("common", "tower", "strokes", "pad")  # the front end's files, which make one module in this order
 LISTED = 6  # captions
 FRAME = 28  # pixels of a scan before it is resized: that of MNIST
-MARGIN = 0.15  # of the map's width, around the captions
+MARGIN = 0.06  # of the map's width, around the captions
 
 
 class Pad(anywidget.AnyWidget):
@@ -46,7 +46,7 @@ class Pad(anywidget.AnyWidget):
     captions = T.List().tag(sync=True)
     embeddings = T.Bytes().tag(sync=True)  # of the captions, float32 (N, d), unit rows
     plan = T.Dict().tag(sync=True)  # of the encoders, see tower.js
-    weights = T.Bytes().tag(sync=True)  # float32
+    weights = T.Bytes().tag(sync=True)  # float32: with half of the bits the browser's vectors are 2e-4 off
     index = T.Dict().tag(sync=True)  # the vocabulary's
     shrink = T.List().tag(sync=True)  # (H, 28): how a frame of a scan is resized
     examples = T.Bytes().tag(sync=True)  # ready pictures, float32 (K, H, W)
@@ -55,14 +55,24 @@ class Pad(anywidget.AnyWidget):
     bounds = T.List().tag(sync=True)  # left, top, width and height of what is shown of the map
     first = T.Dict().tag(sync=True)  # on a page, what Python has found for the picture that is there at first
 
-    picture = T.Bytes().tag(sync=True)  # float32 (H, W), or nothing
-    caption = T.Unicode().tag(sync=True)
+    # Without the echo, which would come while the next stroke is being drawn.
+    picture = T.Bytes().tag(
+        sync=True, echo_update=False, from_json=lambda value, pad: bytes(value)
+    )  # (H, W), or nothing
+    caption = T.Unicode().tag(sync=True, echo_update=False)
 
     def __init__(self, image_encoder, text_encoder, vocabulary, **about):
         show_widgets()
         self._image, self._text, self._vocabulary = image_encoder, text_encoder, vocabulary
         super().__init__(**about)
         self._still = Still(self, lambda dark: self.still(dark=dark), ["picture", "caption"])
+
+    @T.validate("picture")
+    def _whole_picture(self, proposal):
+        wanted = 4 * self.plan["shape"][1] * self.plan["shape"][2]
+        if len(proposal.value) not in (0, wanted):
+            raise T.TraitError(f"picture must be empty or {wanted} bytes, got {len(proposal.value)}")
+        return proposal.value
 
     @property
     def pixels(self):
@@ -93,7 +103,7 @@ class Pad(anywidget.AnyWidget):
         captions = list(self.captions)
         if (typed := self._typed()) is not None:
             captions, known = [*captions, self.caption], torch.cat([known, typed])
-        cosines, rows = (known @ self.vector()).sort(descending=True, stable=True)
+        cosines, rows = (known * self.vector()).sum(dim=1).sort(descending=True, stable=True)
         return [(captions[row], cosine) for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True)]
 
     def _typed(self):
@@ -197,9 +207,9 @@ def pad(
         None if module is None else copy.deepcopy(module).cpu().float().eval()
         for module in (image_encoder, text_encoder)
     )
-    plan = Plan(image, (height, width), text)
-    if plan.width != unit.shape[1]:
-        raise ValueError(f"image_encoder must give {unit.shape[1]} numbers, as embeddings has, got {plan.width}")
+    plan = Plan(image, (height, width), unit.shape[1], text)
+    if text is not None:
+        _check_vocabulary(vocabulary, text.embed.num_embeddings)
     ready = torch.zeros(0, height, width)
     if examples is not None:
         ready = _pictures("examples", examples, (len(examples), height, width))
@@ -237,6 +247,15 @@ def _checked_size(size):
     if width % height:
         raise ValueError(f"size must have a width that is a multiple of its height, got {size!r}")
     return height, width
+
+
+def _check_vocabulary(vocabulary, words):
+    if not callable(vocabulary) or not isinstance(index := getattr(vocabulary, "index", None), dict):
+        raise TypeError(
+            f"vocabulary must have an `index` of words, and cut texts when called, got {vocabulary!r:.200}"
+        )
+    if (most := max([1, *index.values()])) >= words:
+        raise ValueError(f"vocabulary must have tokens below {words}, as text_encoder has words, got {most}")
 
 
 def _pictures(name, pictures, shape):

@@ -66,12 +66,13 @@ function atEachPlace(kind, begin) {
   }
 }
 
-/** Start a face, as the modules export it, at each place of a kind. */
-function startEach(kind, { render }) {
+/** Start a face, as the modules export it, at each place of a kind; `arrive` follows an address to one of them. */
+function startEach(kind, { render, arrive }) {
   atEachPlace(kind, async (place) => {
     const state = await unpackedState(await brought(place, "state"));
     place.replaceChildren(...place.querySelectorAll(":scope > script"));
     const el = place.appendChild(document.createElement("div"));
     render({ model: modelOf(state, (name) => brought(place, name)), el });
   });
+  arrive?.();
 }

@@ -20,8 +20,14 @@ BLOCK = 1_000_000  # numbers in a block of cosines: 4 MB
 POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def write(path, explorer):
-    """Write one self-contained page to path, all of it or nothing."""
+def write(path, explorer, pad=None):
+    """Write one self-contained page to path, all of it or nothing. pad: a drawing pad, to stand beneath."""
+    beneath = {"style": "", "body": "", "script": ""}
+    if pad is not None:
+        if not hasattr(pad, "body"):
+            raise TypeError(f"pad must be a Pad, as xlib.explore.pad makes it, got {type(pad).__name__}")
+        space = '<div style="height: 16px"></div>'
+        beneath = {"style": stylesheet(pad), "body": space + pad.body(), "script": script(pad, "pad")}
     title = html.escape(explorer.model.title or "Embedding explorer")
     text = f"""<!doctype html>
 <html lang="en">
@@ -34,16 +40,16 @@ def write(path, explorer):
 :root {{ color-scheme: light dark; }}
 body {{ margin: 16px auto; max-width: 1100px; padding: 0 12px; background: Canvas; color: CanvasText; }}
 h1 {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }}
-{stylesheet(explorer)}
+{stylesheet(explorer)}{beneath["style"]}
 </style>
 </head>
 <body>
 <main>
 <h1>{title}</h1>
-{body(explorer)}
+{body(explorer)}{beneath["body"]}
 </main>
 <script>
-{script(explorer)}
+{script(explorer)}{beneath["script"]}
 </script>
 </body>
 </html>

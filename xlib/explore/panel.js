@@ -38,8 +38,8 @@ function control({ name, label, kind, least, most, step, decimals, options }, se
     (_, i) => +(least + i * step).toFixed(decimals));
   const nearest = (number) => values.reduce((best, value, i) =>
     (Math.abs(value - number) < Math.abs(values[best] - number) ? i : best), 0);
-  const text = (value) => (decimals === undefined || values[nearest(value)] !== value ? String(+value.toPrecision(6)) // code may set any
-    : value.toFixed(decimals)).replace("-", "−");
+  const text = (value) => (decimals !== undefined && values[nearest(value)] === value ? value.toFixed(decimals)
+    : String(Number.isInteger(value) ? value : +value.toPrecision(6))).replace("-", "−"); // code may set any
   const slider = h("input", { type: "range", id, min: 0, max: values.length - 1, step: 1 });
   const typed = h("input", { type: "text", inputmode: "decimal", "aria-label": `${label}, as a number` });
   typed.style.width = `${Math.max(...values.map((value) => text(value).length)) + 2.5}ch`;
@@ -160,6 +160,7 @@ function render({ model, el }) {
     unsent = { ...unsent, ...some };
     backToFirst = all;
     if (closed) compute(Object.keys(some));
+    if (all) values = { ...values, ...some }; // as they were, though computed they differ by rounding
     draw();
     send();
   }

@@ -105,7 +105,7 @@ function createTable(view) {
   // ---- mouse and keys
 
   const rowAt = (node) => +(node?.closest?.("[data-ui=body] tr")?.querySelector("input").dataset.row ?? -1);
-  const toggle = (i) => set({ selected: view.toggled(i), typed: "" });
+  const toggle = (i) => view.select(view.toggled(i));
 
   /** Put the focus on the box of the row so many rows further on, on the page before or after if need be. */
   function goTo(event, step) {

@@ -1,7 +1,6 @@
 """Small encoders read from torch's modules, for tower.js to compute in the browser."""
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 TOLERANCE = 1e-4  # how far what the browser would compute may be from what the encoders do
@@ -12,21 +11,21 @@ SKIPPED = (nn.Dropout, nn.Dropout2d, nn.Identity)  # which do nothing in evaluat
 class Plan:
     """What an image encoder, and a text encoder where there is one, are made of.
 
-    image: a module in evaluation mode of (1, C, H, W) float32 to (1, d), whose parts follow one another. size: (H, W).
-    `data` is what tower.js reads, and `weights` all tensors' numbers, float32, one after the other. `width` is d.
+    image: a module in evaluation mode of (1, C, H, W) float32 to (1, d), its parts one after the other. size: (H, W).
+    width: d, of the embeddings. `data` is what tower.js reads, and `weights` all tensors' numbers, float32.
     Raises TypeError or ValueError naming `image_encoder` or `text_encoder` where it is made of something else.
 
     Example:
-        >>> plan = Plan(nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 8, 2)), (4, 8))
+        >>> plan = Plan(nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 8, 2)), (4, 8), 2)
         >>> plan.data["shape"], [layer["kind"] for layer in plan.data["image"]], len(plan.weights()) // 4
         ([3, 4, 8], ['flatten', 'linear'], 194)
     """
 
-    def __init__(self, image, size, text=None):
-        self._tensors, self._length = [], 0
+    def __init__(self, image, size, width, text=None):
+        self._tensors, self._length, self._width = [], 0, width
         leaves = [leaf for leaf in _leaves(image) if not isinstance(leaf, SKIPPED)]
         self.data = {"shape": [_channels(leaves, size), *size]}
-        self.width = self._read_image(image, leaves)
+        self._read_image(image, leaves)
         if text is not None:
             self._read_text(text)
 
@@ -60,7 +59,11 @@ class Plan:
                 f"image_encoder must do what its layers do one after the other, and give (1, d); got a "
                 f"{type(image).__name__} that does something else"
             )
-        return x.shape[1]
+        self._fits("image_encoder", made)
+
+    def _fits(self, name, made):
+        if made.shape[1] != self._width:
+            raise ValueError(f"{name} must give {self._width} numbers, as embeddings has, got {made.shape[1]}")
 
     def _layer(self, leaf):
         """One layer, as tower.js wants it."""
@@ -94,9 +97,10 @@ class Plan:
         found = text(tokens)
         wanted = text.project(gru(text.embed(tokens))[0].mean(dim=1))
         if found.shape != wanted.shape or (found - wanted).abs().max() > TOLERANCE * wanted.abs().max():
-            raise ValueError("text_encoder must project the mean of its GRU's states, got one that does something else")
-        if found.shape[1] != self.width:
-            raise ValueError(f"text_encoder must give {self.width} numbers, as image_encoder does, got {found.shape[1]}")
+            raise ValueError(
+                "text_encoder must project the mean of its GRU's states, got one that does something else"
+            )
+        self._fits("text_encoder", found)
         names = ("weight_ih_l0", "bias_ih_l0", "weight_hh_l0", "bias_hh_l0")
         self.data["text"] = {
             "embed": self._put(text.embed.weight),

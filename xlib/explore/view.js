@@ -68,7 +68,7 @@ function render({ model, el }) {
   // While a model is being trained the browser knows two of its snapshots only, the one before and that of now.
   const get = (name) => (name === "step" ? Math.min(model.get(name), data.steps.length - 1) : model.get(name));
   const selected = () => get("selected");
-  let [frame, origin] = [0, null];
+  let [frame, origin, address] = [0, null, null];
 
   // ---- what the parts share
 
@@ -99,9 +99,10 @@ function render({ model, el }) {
       maps.draw(!look.moving);
       matrix.draw();
     });
+    address?.follow();
   }
 
-  const clear = () => set({ hover: -1, selected: [], query: "", typed: "" });
+  const clear = () => set({ hover: -1, selected: [], query: "", typed: "", listing: "" });
 
   /** Clear, and give the focus back to where it was before it went into the side panel. */
   function close() {
@@ -129,19 +130,22 @@ function render({ model, el }) {
     matches: new Set(), // rows whose captions hold the query, the best first
     searching: false, // these are listed, and not what is selected
     only: null, // the rows that the table is confined to
+    drawn: null, // where on the PCA map a drawing lies
     partners: [], // rows that are pairs of the hovered one
     lit: null, // 1 for each row that the legend does not fade, or null where it fades none
     one: () => (selected().length === 1 ? selected()[0] : -1),
     toggled: (i) => (selected().includes(i) ? selected().filter((j) => j !== i) : [...selected(), i]),
-    place: (text) => set({ typed: text }),
+    place: (text) => set({ typed: text, listing: "" }),
+    select: (rows) => set({ selected: rows, typed: "", listing: "" }),
     choose: (i) => list.choose(i),
+    enterList: () => list.enter(),
     onMaps, onTab,
   };
   const card = createCard(view);
   const maps = createMaps(view, card, createWords(view));
   const matrix = createMatrix(view);
   const table = createTable(view);
-  const list = createList(view);
+  const list = createList(view, createLists(view));
   const controls = createControls(view);
   const legend = createLegend(view);
   const curve = createCurve(view);
@@ -236,14 +240,24 @@ function render({ model, el }) {
   }
 
   const follow = {
-    step: onStep, hover: onHover, query: onQuery, selected: onSelected, among: onSelected, typed: onTyped,
+    step: onStep, hover: onHover, query: onQuery, selected: onSelected, among: onSelected, listing: onSelected,
+    typed: onTyped,
     refused: controls.fillRefused, words: controls.fillWords, maps: onMaps, projection: onMaps, compare: onMaps, axis: onMaps, computing: onMaps,
-    landed: redraw, loss: curve.draw, neighbours: onAnswer, ranks: onAnswer, note: onAnswer, warning: onAnswer,
+    landed: redraw, loss: curve.draw, neighbours: onAnswer, ranks: onAnswer, hubs: onAnswer, note: onAnswer, warning: onAnswer,
     asked: onAnswer, alt_text: onAnswer, snapshots: onAnswer,
   };
   for (const [name, f] of Object.entries(follow))
     model.on(`change:${name}`, () => (data.renew() ? onSnapshots() : f())); // several may come at once
   for (const button of ui.tabs.children) on(button, "click", () => onTab(button.dataset.tab));
+  // A drawing pad of this PCA map (pad.js) says where the drawing lies on it.
+  let sum = {};
+  on(document, "xlib-drawn", ({ detail }) => {
+    const frames = get("maps").pca?.frames;
+    if (frames && sum.frames !== frames) sum = { frames, value: checksum(frames) };
+    if (!frames || sum.value !== detail.map) return;
+    view.drawn = detail.place;
+    redraw();
+  });
   const beside = ui.root.querySelector("aside");
   on(ui.root, "focusin", ({ target }) => beside.contains(target) || (origin = target));
   on(ui.root, "keydown", (event) => {
@@ -274,15 +288,19 @@ function render({ model, el }) {
       onTheme();
     });
   for (const f of [onStep, onHover, onQuery, onTyped, controls.fillWords, controls.fillRefused, maps.fillTools]) f();
+  ui.copy.hidden = !view.offline; // a notebook has no address that others could open
+  if (view.offline) address = createAddress(view, maps, el.closest(PAGES));
+  address?.begin();
   set({ alive: true }); // somebody is looking: a training may show how it goes
   return () => {
     leaving.abort();
     resize.disconnect();
     restyle.disconnect();
+    address?.stop();
     maps.stop();
     controls.stop();
     list.stop();
   };
 }
 
-export default { render };
+export default { render, arrive };

@@ -19,12 +19,13 @@ from xlib.explore.still import Still
 
 HERE = Path(__file__).parent
 # The front end's files. They make one module, in this order: what a file uses while it is read stands before it.
-PARTS = ("common", "data", "items", "map", "card", "curve", "words", "maps", "matrix", "table", "list", "controls", "offline",
-         "view")  # fmt: skip
+PARTS = ("common", "data", "items", "map", "card", "curve", "words", "address", "maps", "matrix", "table", "lists", "list",
+         "controls", "offline", "view")  # fmt: skip
 # Set here, by the front end, or on the model. In this order: what a choice resets stands behind it.
-CHOSEN = ("typed", "axis", "projection", "compare", "step", "hover", "selected", "query", "among")
+CHOSEN = ("typed", "axis", "projection", "compare", "step", "hover", "selected", "query", "among",
+          "listing")  # fmt: skip
 DRAWN = ("step", "projection", "axis", "maps")  # what the still picture shows
-ANSWERS = ("neighbours", "ranks", "asked", "note", "warning", "alt_text")  # made by the model
+ANSWERS = ("neighbours", "ranks", "hubs", "asked", "note", "warning", "alt_text")  # made by the model
 FOLLOWED = (*CHOSEN, *ANSWERS, "revision")
 LANDS = (-32_768, 98_303)  # a typed text's place, no further from the map than half its width
 STRIP = 0.04  # of a map's width, for what lies beyond its edge
@@ -63,12 +64,14 @@ class Explorer(anywidget.AnyWidget):
     selected = T.List(T.Int()).tag(sync=True, echo_update=False)
     query = T.Unicode("").tag(sync=True, echo_update=False)
     among = T.Unicode("").tag(sync=True, echo_update=False)
+    listing = T.Unicode("").tag(sync=True, echo_update=False)
     projection = T.Unicode("pca").tag(sync=True, echo_update=False)
     axis = T.List(T.Unicode()).tag(sync=True, echo_update=False)
     compare = T.Unicode("").tag(sync=True, echo_update=False)
     typed = T.Unicode("").tag(sync=True, echo_update=False)
     neighbours = T.List().tag(sync=True)
     ranks = T.List().tag(sync=True)
+    hubs = T.List().tag(sync=True)
     asked = T.List().tag(sync=True)
     note = T.Unicode("").tag(sync=True)
     warning = T.Unicode("").tag(sync=True)
@@ -217,10 +220,11 @@ class Explorer(anywidget.AnyWidget):
             if self._run is not None:
                 self.loss = np.array(self._run.curve(), "<f4").tobytes()
 
-    def to_html(self, path):
+    def to_html(self, path, *, pad=None):
         """Write this explorer as one file that works without a kernel and without a network. Its maps are those that
-        have been shown here; it lists neighbours at the last snapshot."""
-        page.write(path, self)
+        have been shown here; it lists neighbours at the last snapshot. pad: a drawing pad (`explore.pad`), which
+        stands beneath it, with its encoders' weights."""
+        page.write(path, self, pad)
 
     def _ipython_display_(self):
         self._still.show()

@@ -72,8 +72,8 @@ function tellingWords({ spelt, of }, rows, at, width, height) {
       if (k >= SHARE * n && k * N > total[w] * n) found.push({ cell, w, sure: surprise(k, n, total[w], N) });
     }
   }
-  // So many words in so many regions: by chance alone one in twenty maps would have a single word beyond this.
-  const least = 2 * Math.log(tests / 0.5);
+  // So many words in so many regions: by chance alone one in five maps would have a single word beyond this.
+  const least = 2 * Math.log(tests / 0.2);
   const sure = found.filter((f) => f.sure > least).sort((a, b) => b.sure - a.sure);
   const [used, explained] = [new Set(), new Set()];
   return sure.flatMap(({ cell, w }) => {

@@ -1,0 +1,280 @@
+"""Every panel of every lesson on a page without a kernel, beside the same panel driven in Python: by mouse, touch and
+keyboard it shows what Python shows."""
+
+import html
+import json
+import random
+
+import panels
+import pytest
+from harness import until
+from playwright.sync_api import expect
+from test_scene_in_browser import differences
+
+from xlib.explore import page as pages
+from xlib.explore import recorded
+from xlib.explore.scene import elements, layout
+
+pytestmark = pytest.mark.browser
+
+# What is seen: the picture as scene.py's tree of elements, its words, what each control and each point says.
+SEEN = """() => {
+  const root = document.querySelector(".xlib-panel"), svg = root.querySelector(".stage > svg");
+  const told = (node) => [...node.attributes].map((a) => [a.name, a.name === "href" ? "" : a.value]);
+  const tree = (node) => [node.localName, Object.fromEntries(told(node)),
+    node.localName === "text" ? node.textContent : [...node.children].map(tree)];
+  const values = {};
+  for (const node of root.querySelectorAll(".control")) {
+    const label = node.getAttribute("aria-label") ?? node.querySelector("label").textContent;
+    const range = node.querySelector("[type=range]"), box = node.querySelector("[type=checkbox]");
+    values[label] = range ? +range.getAttribute("aria-valuetext").replace("−", "-")
+      : box ? box.checked : node.querySelector("[aria-pressed=true]").textContent;
+  }
+  return JSON.stringify({ alt: svg.getAttribute("aria-label"), width: svg.viewBox.baseVal.width, values,
+    picture: [...svg.children].map(tree), points: [...root.querySelectorAll("[role=application] button")].map(
+      (ring) => ring.getAttribute("aria-label").match(/[-−\\d.]+(?=[,)])/g).map((v) => +v.replace("−", "-"))) });
+}"""
+ALT = '() => document.querySelector(".xlib-panel .stage > svg").getAttribute("aria-label")'
+# The panels that have these; `test_as_it_begins` sees to it that none is forgotten.
+POINTS = ["01 arrows", "01 turn", "02 circle", "04 samples"]
+PICKS = ["02 table", "02 bound", "06 map"]
+PLAYED = ["01 gap", "02 circle", "03 four", "04 dial", "05 turned", "05 reversal", "06 first", "07 first"]
+SLIDERS = [name for name in panels.PANELS if name != "01 arrows"]
+CHOICES = ["01 arrows", "01 gap", "01 turn", "06 map", "07 plan"]
+BUTTONS = ["04 samples", "06 map"]
+TOUCH = "Input.dispatchTouchEvent"
+
+
+class Live:
+    """One panel on a page of its own, and the same one in Python."""
+
+    def __init__(self, context, panel):
+        self.panel, self.names = panel, {control["label"]: control["name"] for control in panel.controls}
+        self.reset_python()
+        self.page = context.new_page()
+        self.errors = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        policy = f'<meta http-equiv="Content-Security-Policy" content="{html.escape(pages.POLICY)}">'
+        self.body = recorded.body(panel)
+        self.page.set_content(
+            f"<!doctype html><html lang=en data-theme=light><head>{policy}<style>{pages.stylesheet(panel)}</style>"
+            f"</head><body>{self.body}<script>{pages.script(panel, 'panel')}</script></body></html>"
+        )
+        self.root = self.page.locator(".xlib-panel:not(.still)")
+        self.root.wait_for()
+
+    def reset_python(self):
+        self.set(**self.panel.initial)
+        self.set(**self.panel.initial)
+
+    def set(self, **values):
+        """In Python, as the browser would."""
+        self.panel._set(values)
+
+    def seen(self):
+        return json.loads(self.page.evaluate(SEEN))
+
+    def alt(self):
+        return self.page.evaluate(ALT)
+
+    def same(self, where):
+        """The page shows what Python shows: words, controls, points and every element of the picture."""
+        words = self.panel.alt_text
+        until(lambda: self.alt() == words, f"{where}: {words}", seconds=3)
+        found, wanted = self.seen(), self.panel.values
+        assert {self.names[label]: value for label, value in found["values"].items()} == {
+            name: pytest.approx(wanted[name], rel=1e-5) if isinstance(wanted[name], float) else wanted[name]
+            for name in self.names.values()
+        }, where
+        if found["points"]:
+            held = [xy for trait, *_ in self.panel.handles for xy in wanted[trait]]
+            assert found["points"] == [pytest.approx(xy, abs=0.006) for xy in held], where
+        _, python = elements(self.panel.scene, found["width"], recorded.COLOURS)
+        assert differences(as_text(json.loads(json.dumps(python))), found["picture"]) == [], where
+
+    def follow(self, name):
+        """Set in Python what this control of the page is set to."""
+        label = next(label for label, each in self.names.items() if each == name)
+        value = self.seen()["values"][label]
+        control = next(control for control in self.panel.controls if control["name"] == name)
+        if control["kind"] == "slider":
+            value = min(recorded._options(control), key=lambda one: abs(one - value))
+        self.set(**{name: value})
+        return value
+
+
+def as_text(tree):
+    """A tree of elements as the page has it: numbers in attributes are words."""
+    name, about, inside = tree if isinstance(tree[0], str) else (None, None, tree)
+    children = inside if isinstance(inside, str) else [as_text(child) for child in inside]
+    return [name, {key: str(value) for key, value in about.items()}, children] if name else children
+
+
+@pytest.fixture(scope="module")
+def context(browser):
+    found = browser.new_context(has_touch=True, viewport={"width": 1000, "height": 900})
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module", params=panels.PANELS)
+def live(request, context):
+    found = Live(context, panels.of_lesson(request.param))
+    found.name = request.param
+    yield found
+    found.page.close()
+    assert found.errors == []
+
+
+def controls(live, kind):
+    return [control for control in live.panel.controls if control["kind"] == kind]
+
+
+def back(live):
+    reset = live.root.get_by_role("button", name="reset")
+    if reset.is_enabled():
+        reset.click()
+    live.reset_python()
+    live.same("after reset")
+    assert reset.is_disabled()
+
+
+def test_as_it_begins(live):
+    live.same("at first")
+    panel = live.panel
+    assert (panel.closed == "") == ('class="xlib-scenes"' in live.body)
+    picks = any(part["pick"] for part in panel.scene["axes"])
+    has = {"POINTS": panel.handles, "PICKS": picks, "PLAYED": panel.play, "SLIDERS": controls(live, "slider"),
+           "CHOICES": controls(live, "words") + controls(live, "check"), "BUTTONS": panel.actions}  # fmt: skip
+    assert {name for name, any_ in has.items() if any_} == {name for name in has if live.name in globals()[name]}
+
+
+@pytest.mark.parametrize("live", SLIDERS, indirect=True)
+@pytest.mark.parametrize("way", ["mouse", "touch", "keyboard", "number"])
+def test_sliders(live, way):
+    draw = random.Random(way)
+    for control in controls(live, "slider"):
+        slider = live.root.get_by_role("slider", name=control["label"], exact=True)
+        for _ in range(2):
+            if way == "keyboard":
+                slider.press(draw.choice(["ArrowRight", "ArrowLeft", "PageUp", "PageDown", "Home", "End"]))
+            elif way == "number":
+                number = live.root.get_by_label(f"{control['label']}, as a number")
+                value = draw.choice(recorded._options(control))
+                number.fill(str(value).replace(".", ","))
+                number.press("Enter")
+            else:
+                box = slider.bounding_box()
+                spot = {"x": draw.random() * box["width"], "y": box["height"] / 2}
+                slider.click(position=spot) if way == "mouse" else slider.tap(position=spot)
+            said = live.follow(control["name"])
+            live.same(f"{control['name']} = {said} by {way}")
+    back(live)
+
+
+@pytest.mark.parametrize("live", CHOICES, indirect=True)
+@pytest.mark.parametrize("way", ["mouse", "touch", "keyboard"])
+def test_words_and_boxes(live, way):
+    draw = random.Random(way)
+    for control in [*controls(live, "words"), *controls(live, "check")]:
+        for _ in range(2):
+            if control["kind"] == "words":
+                node = live.root.get_by_role("button", name=draw.choice(control["options"]), exact=True)
+            else:
+                node = live.root.get_by_role("checkbox", name=control["label"], exact=True)
+            {"mouse": node.click, "touch": node.tap, "keyboard": lambda node=node: node.press("Space")}[way]()
+            said = live.follow(control["name"])
+            live.same(f"{control['name']} = {said} by {way}")
+    back(live)
+
+
+@pytest.mark.parametrize("live", PICKS, indirect=True)
+def test_a_click_on_axes_chooses(live):
+    n, part = next((n, part) for n, part in enumerate(live.panel.scene["axes"]) if part["pick"])
+    for share_x, share_y in ((0.62, 0.3), (0.8, 0.7)):
+        box, width = live.root.locator(".stage > svg").bounding_box(), live.seen()["width"]
+        place = layout(live.panel.scene, width)[1][n]
+        spot = (place["left"] + share_x * place["width"], place["top"] + share_y * place["height"])
+        live.page.mouse.click(*(box[side] + at for side, at in zip("xy", spot, strict=True)))
+        for trait, *_ in part["pick"].values():
+            live.follow(trait)
+        live.same(f"picked at {spot}")
+    back(live)
+
+
+@pytest.mark.parametrize("live", POINTS, indirect=True)
+def test_points(live):
+    """By keyboard as Python would; dragged by mouse and by finger, they move, and Python agrees with what is said."""
+    panel, rings = live.panel, live.root.locator("[role=application] button")
+    ring, trait = rings.first, panel.handles[0][0]
+    before = live.alt()
+    ring.press("ArrowUp")
+    until(lambda: live.alt() != before, "it moves")
+    client = live.page.context.new_cdp_session(live.page)
+    for way in ("mouse", "touch"):
+        was, box = live.alt(), ring.bounding_box()
+        start = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+        path = [(start[0] - 6 * i, start[1] + 9 * i) for i in range(1, 9)]
+        if way == "mouse":
+            live.page.mouse.move(*start)
+            live.page.mouse.down()
+            for at in path:
+                live.page.mouse.move(*at)
+            live.page.mouse.up()
+        else:
+            for kind, at in (("touchStart", start), *(("touchMove", at) for at in path), ("touchEnd", None)):
+                points = [{"x": at[0], "y": at[1]}] if at else []
+                client.send(TOUCH, {"type": kind, "touchPoints": points})
+        found = live.alt()
+        assert found != was, way
+        ring.blur()
+        assert live.alt() == found, f"after the {way} it stays"
+        if not panel.closed:  # else Python's own points are told no further than two decimals
+            live.follow("angle")
+            live.same(f"dragged by {way}")
+            assert trait == "grip"
+    back(live)
+
+
+@pytest.mark.parametrize("live", PLAYED, indirect=True)
+def test_play(live):
+    name = live.panel.play
+    control = next(control for control in live.panel.controls if control["name"] == name)
+    last = recorded._options(control)[-1]
+    live.root.get_by_role("button", name="play").click()
+    if name == "steps":  # the circle's steps go on from state to state
+        live.root.get_by_role("button", name="pause").click()
+        return back(live)
+    live.root.get_by_role("slider", name=control["label"], exact=True).press("End")
+    live.set(**{name: last})
+    live.same("at the end")
+    live.root.get_by_role("button", name="play").click()  # from there it begins anew
+    until(lambda: live.alt() != live.panel.alt_text, "it plays")
+    live.root.get_by_role("button", name="pause").click()
+    live.follow(name)
+    live.same("paused")
+    back(live)
+
+
+@pytest.mark.parametrize("live", BUTTONS, indirect=True)
+def test_buttons(live):
+    """They do what Python does, or say that they need it."""
+    for i, words in enumerate(live.panel.actions):
+        button = live.root.get_by_role("button", name=words)
+        if live.panel.closed:
+            button.click()
+            list(live.panel._actions.values())[i](lambda text: None)
+            live.same(words)
+            back(live)
+        else:
+            assert button.is_disabled()
+            expect(button).to_have_accessible_description("needs Python: run the lesson for it")
+
+
+@pytest.mark.parametrize("live", ["02 bound", "02 circle"], indirect=True)
+def test_words_are_spoken_once_it_rests(live):
+    status = live.root.locator("[role=status]")
+    live.root.get_by_role("slider").first.press("End")
+    until(lambda: status.text_content() == live.alt(), "spoken")
+    back(live)
