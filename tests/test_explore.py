@@ -296,13 +296,13 @@ def test_where_neighbours_are_looked_for_unless_it_is_said():
 
 def test_answers_say_what_they_are_of():
     w = widget(encode=encode)
-    assert w.asked == [-1, "", ""]
+    assert w.asked == [-1, "", "", ""]
     for choice, asked in (
-        ({"selected": [3]}, [3, "", ""]),
-        ({"among": "other"}, [3, "", "other"]),
-        ({"typed": "word"}, [-1, "word", "other"]),
-        ({"selected": [4], "typed": ""}, [4, "", "other"]),
-        ({"selected": [4, 5]}, [-1, "", "other"]),
+        ({"selected": [3]}, [3, "", "", ""]),
+        ({"among": "other"}, [3, "", "other", ""]),
+        ({"typed": "word"}, [-1, "word", "other", ""]),
+        ({"selected": [4], "typed": ""}, [4, "", "other", ""]),
+        ({"selected": [4, 5], "listing": "hubs"}, [-1, "", "other", "hubs"]),
     ):
         w.set_state(choice)
         assert w.asked == w.model.asked == asked

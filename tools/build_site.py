@@ -86,7 +86,9 @@ NOT_HERE = re.compile(
     re.M,
 )
 LESSON_PICTURE = re.compile(r'src="(pictures/[^"]+\.webp)"')
-BESIDE = 20_000  # letters of data, above which they go into a file beside the page; pictures do from a tenth on
+PROGRAM = re.compile(r"<script>(?P<text>.*?)</script>", re.S)
+SHEET = re.compile(r"<style>.*?</style>", re.S)
+BESIDE = 2_000  # bytes of data, a program or a picture, from which on they are a file beside the page
 LEFT_OUT = (  # of what Sphinx and the theme write: icons that site.css draws, and what serves programs alone
     *("_static/scripts/fontawesome*", "_static/vendor", "_static/**/*.map", ".buildinfo", "objects.inv", "_sources"),
     *(
@@ -109,6 +111,9 @@ PATCHES = {
     ],
     "css": [(r"@font-face\s*{[^}]*fontawesome[^}]*}", ""), (r'(\.fa-[\w-]+,?)+{--fa:"[^"]*"[^}]*}', "")],
 }
+
+# Scripts that would hold up the first paint, and are not needed for it. The search page's own depend on their order.
+DEFERRED = [(r'<script (?=src="[./]*_static/(?!documentation_options)[^"]*\?v=)', "<script defer ")]
 
 
 # ---- a lesson ----------------------------------------------------------------------------------------------------
@@ -139,7 +144,7 @@ def _code_cells(notebook):
 
 def for_sphinx(notebook, name: str, static: Path):
     """A notebook that has been run, as Sphinx is to read it: outputs are HTML, and what is large is in `static`."""
-    cells = []
+    cells, sheets = [], set()
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = LESSON_PICTURE.sub(_with_shape, cell.source)
@@ -149,7 +154,7 @@ def for_sphinx(notebook, name: str, static: Path):
                 cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
             if cell.id.startswith("exercise-") and "checks." in cell.source:
                 cells.append(nbformat.v4.new_markdown_cell(_opens(name, cell.id)))
-            made = (_beside(_output(output), name, static) for output in _joined(cell.outputs))
+            made = (_once(_beside(_output(output), name, static), sheets) for output in _joined(cell.outputs))
             cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": text}) for text in made if text]
         cells.append(cell)
     if cells and cells[0].cell_type == "markdown":
@@ -256,14 +261,24 @@ def _beside(text, name, static):
 
     def picture(match):
         content, others = base64.b64decode(match["data"]), match["before"] + match["after"]
-        if len(content) < BESIDE / 10:
+        if len(content) < BESIDE:
             return match[0]
         kind = match["kind"].removesuffix("+xml")
-        key = f"{name}-{hashlib.sha256(content).hexdigest()[:10]}"
-        (static / f"{key}.{kind}").write_bytes(content)
-        return f'<img {others.strip()}{_size(content, kind, others)} loading="lazy" src="_static/xlib/{key}.{kind}">'
+        _, src = written(content, kind)
+        return f'<img {others.strip()}{_size(content, kind, others)} loading="lazy" src="{src}">'
 
-    return PICTURE.sub(picture, DATA.sub(script, text))
+    def program(match):
+        if len(match["text"]) < BESIDE:
+            return match[0]
+        _, src = written(match["text"].encode(), "js")
+        return f'<script src="{src}"></script>'
+
+    return PICTURE.sub(picture, PROGRAM.sub(program, DATA.sub(script, text)))
+
+
+def _once(text, there):
+    """The same HTML without the style sheets that are there already: outputs bring the same ones again and again."""
+    return SHEET.sub(lambda sheet: "" if sheet[0] in there else there.add(sheet[0]) or sheet[0], text)
 
 
 def _size(content, kind, others):
@@ -332,7 +347,9 @@ def render(source: Path, new: Path, lessons: list[str]) -> None:
     for ending, patches in PATCHES.items():
         for path in new.rglob(f"*.{ending}"):
             text = path.read_text("utf-8")
-            for pattern, replacement in patches:
+            for pattern, replacement in patches + (
+                DEFERRED if path.name != "search.html" and ending == "html" else []
+            ):
                 text = re.sub(pattern, replacement, text)
             path.write_text(text, "utf-8")
     for kind, widget in FACES.items():

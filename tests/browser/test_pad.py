@@ -23,11 +23,12 @@ from xlib.explore.tower import Plan
 pytestmark = pytest.mark.browser
 
 CAPTIONS = [numbers.caption(number) for number in numbers.NUMBERS]
-NAMES = "createTowers, tokensOf, pictureOf, framed, resized"
-READY = f"Object.assign(window, {{ {NAMES}, floats: (t) => new Float32Array(Uint8Array.from(atob(t), (c) => c.charCodeAt(0)).buffer) }});"
+READY = """Object.assign(window, { createTowers, tokensOf, pictureOf, framed, resized });
+window.floats = (t) => new Float32Array(Uint8Array.from(atob(t), (c) => c.charCodeAt(0)).buffer);"""
 # A digit in a square of side 1, as one is taught to write it.
 SHAPES = {
-    0: [[(0.5, 0.1), (0.3, 0.2), (0.22, 0.5), (0.3, 0.8), (0.5, 0.9), (0.7, 0.8), (0.78, 0.5), (0.7, 0.2), (0.5, 0.1)]],
+    0: [[(0.5, 0.1), (0.3, 0.2), (0.22, 0.5), (0.3, 0.8), (0.5, 0.9), (0.7, 0.8), (0.78, 0.5), (0.7, 0.2),
+         (0.5, 0.1)]],
     1: [[(0.5, 0.1), (0.5, 0.9)]],
     2: [[(0.25, 0.3), (0.35, 0.12), (0.6, 0.1), (0.75, 0.28), (0.65, 0.5), (0.25, 0.88), (0.8, 0.88)]],
     3: [[(0.25, 0.15), (0.6, 0.1), (0.75, 0.28), (0.5, 0.47), (0.77, 0.65), (0.65, 0.88), (0.25, 0.85)]],
@@ -148,9 +149,15 @@ def test_a_caption_gets_torchs_vector(sources, width, bias):
 
 
 TEXTS = [
-    "Forty-Two", "the number seventy-seven.", "四十二", "手写的 四十二!", "don’t 'quote' ʼtis", "café cafe\u0301 STRASSE Straße",
-    "a\u00adb \u200fc\ufe0f", "😀👍🏽 👩‍👩‍👧 🇩🇪🇫🇷 ❤️x", "ひらがな カタカナ ไทย ភាសា", "x_y 3.14 ¹²", "", " -- ", "हिन्दी", "constructor __proto__",
-]  # fmt: skip
+    *("Forty-Two", "the number seventy-seven.", "四十二", "手写的 四十二!", "don’t 'quote' ʼtis ‘so’"),
+    *(
+        "café cafe\u0301 STRASSE Straße İ",
+        "a\u00adb \u200fc\ufe0f",
+        "😀👍🏽 👩‍👩‍👧 🇩🇪🇫🇷 ❤️x ©️ © 🏽",
+        "ひらがな カタカナ ไทย ๑๒ ភាសា",
+    ),
+    *("x_y 3.14 ¹²", "", " -- ", "हिन्दी", "constructor __proto__", "l·l ʼʻ 1️⃣ ↔ ↔️"),
+]
 
 
 def test_a_text_is_cut_as_the_vocabulary_cuts_it(sources):
@@ -168,7 +175,8 @@ def test_a_frame_is_resized_as_a_scan_is(sources, clip):
     scans, _ = digits.load("test")
     shrink = padded(clip).shrink
     found = sources.evaluate(
-        "([scans, shrink]) => [0, 1, 2].map((i) => resized(floats(scans).slice(784 * i, 784 * (i + 1)), shrink).map((r) => [...r]))",
+        """([scans, shrink]) => [0, 1, 2].map((i) =>
+          resized(floats(scans).slice(784 * i, 784 * (i + 1)), shrink).map((row) => [...row]))""",
         [text(scans[:3]), shrink],
     )
     assert (torch.tensor(found) - digits.resized(scans[:3], 16)[:, 0]).abs().max() < 1e-5
@@ -177,8 +185,8 @@ def test_a_frame_is_resized_as_a_scan_is(sources, clip):
 @pytest.mark.parametrize("digit", SHAPES)
 @pytest.mark.parametrize("scale", [0.3, 1.0])
 def test_a_digit_stands_as_mnists_do(sources, digit, scale):
-    """Wherever and how large it was drawn: the longer side fills 20 of 28 pixels, the ink's middle is in the middle, and
-    there is about as much ink as in a scan of that digit."""
+    """Wherever and how large it was drawn: the longer side fills 20 of 28 pixels, the ink's middle is in the middle,
+    and there is about as much ink as in a scan of that digit."""
     strokes = [[(scale * x + 0.1, scale * y + 0.02) for x, y in stroke] for stroke in SHAPES[digit]]
     ink = np.array(sources.evaluate("(strokes) => [...framed(strokes)]", strokes)).reshape(28, 28)
     rows, columns = (np.flatnonzero(ink.max(axis) > 0.5) for axis in (1, 0))
@@ -211,9 +219,13 @@ def test_numbers_drawn_in_simple_strokes_are_read(sources, clip):
     pictures = torch.tensor(found).view(90, 1, 16, 32).expand(-1, 3, -1, -1)
     with torch.no_grad():
         answers = (F.normalize(clip[0]["image"](pictures), dim=1) @ clip[1].T).argmax(dim=1)
-    right = (answers == torch.arange(90)).sum().item()
-    print(f"of 90 numbers in scripted strokes, {right} are read right after 150 steps")
-    assert right >= 80
+        scans = numbers.load("test").draw(torch.arange(10, 100), generator=torch.Generator().manual_seed(0))
+        of_scans = (F.normalize(clip[0]["image"](scans), dim=1) @ clip[1].T).argmax(dim=1)
+    right, right_scans = ((found == torch.arange(90)).sum().item() for found in (answers, of_scans))
+    print(
+        f"after 150 steps, of 90 numbers in scripted strokes {right} are read right, of held-out scans {right_scans}"
+    )
+    assert right >= right_scans - 5
 
 
 def test_a_stroke_belongs_where_its_middle_is(sources, clip):
@@ -358,7 +370,8 @@ def test_the_answer_comes_while_the_pen_moves(visit, clip):
         """() => new Promise((done) => {
           const sheet = document.querySelector(".sheet"), list = document.querySelector("ol");
           const box = sheet.getBoundingClientRect(), start = performance.now();
-          new MutationObserver(() => done(performance.now() - start)).observe(list, { subtree: true, characterData: true, childList: true });
+          const watch = new MutationObserver(() => done(performance.now() - start));
+          watch.observe(list, { subtree: true, characterData: true, childList: true });
           const at = { clientX: box.x + 30, clientY: box.y + 20, pointerId: 1, bubbles: true };
           sheet.setPointerCapture = () => {};
           sheet.dispatchEvent(new PointerEvent("pointerdown", at));
@@ -422,7 +435,7 @@ def test_drawn_by_a_finger(visit, clip):
 def test_a_caption_of_ones_own_takes_its_place(visit, clip):
     shown = padded(clip, examples=some_scans(1))
     opened = visit(shown)
-    words = opened.get_by_label("Caption")
+    words = opened.get_by_label("Caption", exact=True)
     words.fill("the number forty-twelve")
     own = opened.locator(".xlib-pad .own")
     until(lambda: own.inner_text(), "its place is told")
@@ -510,7 +523,8 @@ import torch, torch.nn.functional as F
 from torch import nn
 from xlib.explore.pad import pad
 torch.manual_seed(0)
-encoder = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.GroupNorm(4, 8), nn.GELU(), nn.Flatten(), nn.Linear(8 * 8 * 16, 16))
+layers = nn.Conv2d(3, 8, 3, 2, 1), nn.GroupNorm(4, 8), nn.GELU(), nn.Flatten(), nn.Linear(8 * 8 * 16, 16)
+encoder = nn.Sequential(*layers)
 shown = pad(encoder, [f"caption {i}" for i in range(9)], torch.randn(9, 16), title="A pad")
 shown
 """

@@ -6,7 +6,7 @@ const CHUNK = 40; // rows that a long list has at first, and gains each time tha
 const TALLY = 12; // classes that are counted in words
 const PATIENCE = 200; // ms that an answer may take before the list says that it waits
 const LIST_MARKUP = `
-  <aside aria-label="Selected item">
+  <aside role="note" aria-label="Selected item">
     ${HINT_MARKUP}
     <div data-ui="chosen" class="chosen">
       <button data-ui="close" type="button" class="close" aria-label="Clear selection">×</button>
@@ -240,9 +240,10 @@ function createList(view, lists) {
     const length = entries.length;
     if (searching && !length) return "No caption holds it.";
     if (searching) return length === 1 ? "1 caption holds it" : `${count(length)} captions hold it`;
-    const [one, other] = selected();
-    const paired = !listed && length === 2 && (pairs[one] === other || pairs[other] === one);
-    if (paired) return `Their cosine: ${data.pairCosine(pairs[one] === other ? one : other, get("step")).toFixed(2)}`;
+    const [first, second] = selected();
+    const paired = !listed && length === 2 && (pairs[first] === second || pairs[second] === first);
+    const from = pairs[first] === second ? first : second;
+    if (paired) return `Their cosine: ${data.pairCosine(from, get("step")).toFixed(2)}`;
     if (!listed || !length) return "";
     if (get("listing") === "hubs" && !typed) return `Among the nearest ${data.k} of ${count(length)} items`;
     const nearest = (many, which) => `${length} nearest of ${count(many)} ${which}`;

@@ -493,6 +493,7 @@ function createMaps(view, card, words) {
   function stop() {
     for (const timer of [settling, saying]) clearTimeout(timer);
     for (const frame of [travelling, gliding]) cancelAnimationFrame(frame);
+    words.stop();
   }
 
   return { arrange, ends, nameStep, describe, measure, draw: drawMaps, travel, reveal, fillTools, where, goTo, say, stop };

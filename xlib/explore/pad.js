@@ -88,7 +88,7 @@ function render({ model, el }) {
       h("div", { class: "drawing" }, canvas, h("div", { class: "bar" }, undo, clear, ...(ready ? [show] : [])),
         h("div", { class: "sees" }, small, about), h("p", { class: "help", id: `${id}-help` }, HELP)),
       h("div", { class: "near" }, ...(plan.text ? [h("label", { for: `${id}-words` }, "Caption"), words] : []), heading, list, own),
-      h("div", { class: "place" }, chart, h("p", { class: "help" }, `The PCA map of the captions. The star is the drawing${plan.text ? ", a diamond your caption" : ""}.`))),
+      h("div", { class: "place" }, chart, h("p", { class: "help" }, `PCA map: the star is the drawing${plan.text ? ", a diamond your caption" : ""}.`))),
     spoken);
   el.replaceChildren(root);
   for (const node of [canvas, undo, clear, show, words]) node.setAttribute(...OWN_KEYS); // Notebook 7 looks there

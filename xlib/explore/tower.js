@@ -119,19 +119,21 @@ function createTowers(plan, weights) {
   return { picture, caption };
 }
 
-// What a text is cut into, as xlib's Vocabulary cuts it: a flag, an emoji, a character of a script without spaces, a
-// word with its accents and inner apostrophes.
-const UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3031-\u30ff\u31f0-\u31ff\u3400-\u9fff"
-  + "\uf900-\ufaff\uff66-\uff9f\u{1aff0}-\u{1b16f}\u{20000}-\u{3ffff}";
-const SMILE = "\\p{Extended_Pictographic}[\\p{M}\\p{Emoji_Modifier}\u{e0020}-\u{e007f}]*";
-const LETTER = `(?![${UNSPACED}])[\\p{L}\\p{N}]`;
-const CUT = new RegExp(`\\p{RI}{1,2}|${SMILE}(?:\u200d${SMILE})*|(?![\\p{Nd}])[${UNSPACED}]\\p{M}*`
-  + `|${LETTER}(?:${LETTER}|[\\p{M}\u200d]|'(?=${LETTER}))*`, "gu");
-const UNWRITTEN = /[\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff\u{e0100}-\u{e01ef}]/gu;
+// What a text is cut into, as xlib's Vocabulary cuts it: a flag, an emoji with all that is joined to it, a character
+// of a script without spaces, a word with its accents and inner apostrophes.
+const UNSPACED = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3031-\u30ff\u31f0-\u31ff\u3400-\u9fff"
+  + "\uf900-\ufaff\uff66-\uff9f\u{1aff0}-\u{1b16f}\u{20000}-\u{3ffff}]";
+const EMOJI = "[\u2194-\u2199\u21a9\u21aa\u2300-\u23ff\u25aa-\u25fe\u2600-\u27bf\u2934\u2935\u2b00-\u2bff\u{1f000}-\u{1faff}]";
+const TONE = "[\u{1f3fb}-\u{1f3ff}\u{e0020}-\u{e007f}]";
+const SIGN = `(?:${EMOJI}|.(?=\ufe0f))(?:${TONE}|[\\p{M}\u200c])*`; // \ufe0f, which makes an emoji, is one of \p{M}
+const LETTER = `(?:\\p{Nd}|(?!${UNSPACED})[\\p{L}\\p{N}'])`;
+const CUT = new RegExp(`\\p{RI}{1,2}|${TONE}|${SIGN}(?:\u200d${SIGN})*|(?!\\p{Nd})(?=[\\p{L}\\p{N}])${UNSPACED}[\\p{M}\u200c]*`
+  + `|${LETTER}(?:${LETTER}|[\\p{M}\u200c\u200d]|[’‘·״׳](?=${LETTER}))*`, "gu");
+const UNWRITTEN = /[\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0e\ufeff\u{e0100}-\u{e01ef}]/gu;
 
 /** A text's tokens: numbers of `index`, 1 for a word that is not in it. */
 function tokensOf(text, index) {
-  const plain = text.replace(UNWRITTEN, "").normalize("NFC").toLowerCase().replaceAll("ß", "ss");
-  const words = plain.replace(/[’‘ʼʻ]/g, "'").match(CUT) ?? [];
+  const plain = text.replace(UNWRITTEN, "").normalize("NFC").toLowerCase().replaceAll("ß", "ss").replaceAll("i\u0307", "i");
+  const words = (plain.normalize("NFC").match(CUT) ?? []).map((word) => word.replace(/[’‘ʼʻ]/g, "'").replaceAll("\ufe0f", ""));
   return words.map((word) => (Object.hasOwn(index, word) ? index[word] : 1));
 }

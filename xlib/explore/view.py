@@ -19,8 +19,8 @@ from xlib.explore.still import Still
 
 HERE = Path(__file__).parent
 # The front end's files. They make one module, in this order: what a file uses while it is read stands before it.
-PARTS = ("common", "data", "items", "map", "card", "curve", "words", "address", "maps", "matrix", "table", "lists", "list",
-         "controls", "offline", "view")  # fmt: skip
+PARTS = ("common", "data", "items", "map", "card", "curve", "words", "address", "maps", "matrix", "table", "lists",
+         "list", "controls", "offline", "view")  # fmt: skip
 # Set here, by the front end, or on the model. In this order: what a choice resets stands behind it.
 CHOSEN = ("typed", "axis", "projection", "compare", "step", "hover", "selected", "query", "among",
           "listing")  # fmt: skip

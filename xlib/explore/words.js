@@ -10,7 +10,8 @@ const CLEAR = [26, 16]; // CSS pixels between two words, beside and above
 const WORD_FONT = `600 14px ${FAMILY}`;
 const WORD_HIGH = 22; // CSS pixels, with the ground behind it
 
-/** The captions' words as numbers: of each item `of`, no word twice, and how each is `spelt`. */
+/** The captions' words as numbers: those of item i are of[ends[i]] to of[ends[i + 1] - 1], no word twice; how each is
+    `spelt`, and the `items` that have it. */
 function vocabulary(captions) {
   const cut = Intl.Segmenter && new Intl.Segmenter("en", { granularity: "word" }); // Chinese has no spaces either
   const pieces = (text) =>
@@ -30,8 +31,17 @@ function vocabulary(captions) {
   // What hardly ever occurs tells nothing: numbers are given to the others only.
   const kept = spelt.map((_, w) => w).filter((w) => times[w] >= FEW);
   const anew = new Map(kept.map((w, v) => [w, v]));
-  for (const [caption, words] of known) known.set(caption, words.map((w) => anew.get(w)).filter((v) => v >= 0));
-  return { spelt: kept.map((w) => spelt[w]), of: captions.map((caption) => known.get(caption)) };
+  const items = kept.map(() => []);
+  const [flat, ends] = [[], new Uint32Array(captions.length + 1)];
+  of.forEach((words, i) => {
+    for (const w of words) {
+      if (!anew.has(w)) continue;
+      flat.push(anew.get(w));
+      items[anew.get(w)].push(i);
+    }
+    ends[i + 1] = flat.length;
+  });
+  return { spelt: kept.map((w) => spelt[w]), items, of: Uint32Array.from(flat), ends };
 }
 
 /** Dunning's log-likelihood ratio G² (1993) of k of n here against K of N in all: how sure it is that it is more. */
@@ -42,22 +52,24 @@ function surprise(k, n, K, N) {
 
 /** The telling words of the regions in a window, the most telling first: { word, x, y, rows }, rows of the region that
     have it, x and y their middle. rows: the items, which lie at `at`. Few are found where words lie about by chance. */
-function tellingWords({ spelt, of }, rows, at, width, height) {
+function tellingWords({ spelt, items, of, ends }, rows, at, width, height) {
   const seen = rows.filter((i) => at[2 * i] >= 0 && at[2 * i] < width && at[2 * i + 1] >= 0 && at[2 * i + 1] < height);
   const V = spelt.length;
   const [across, down] = [Math.ceil(width / REGION[0]) + 1, Math.ceil(height / REGION[1]) + 1];
   const [cells, N] = [SHIFTS.length * across * down, seen.length];
   const cellOf = (i, g) => {
-    const [column, row] = [0, 1].map((axis) => Math.floor(at[2 * i + axis] / REGION[axis] + SHIFTS[g][axis]));
-    return (g * down + row) * across + column;
+    const column = Math.floor(at[2 * i] / REGION[0] + SHIFTS[g][0]);
+    return (g * down + Math.floor(at[2 * i + 1] / REGION[1] + SHIFTS[g][1])) * across + column;
   };
   const [total, size, counts] = [new Uint32Array(V), new Uint32Array(cells), new Uint16Array(cells * V)];
+  const isSeen = new Uint8Array(ends.length);
   for (const i of seen) {
-    for (const w of of[i]) total[w]++;
+    isSeen[i] = 1;
+    for (let e = ends[i]; e < ends[i + 1]; e++) total[of[e]]++;
     for (let g = 0; g < SHIFTS.length; g++) {
       const cell = cellOf(i, g);
       size[cell]++;
-      for (const w of of[i]) counts[cell * V + w]++;
+      for (let e = ends[i]; e < ends[i + 1]; e++) counts[cell * V + of[e]]++;
     }
   }
   const found = [];
@@ -75,14 +87,15 @@ function tellingWords({ spelt, of }, rows, at, width, height) {
   // So many words in so many regions: by chance alone one in five maps would have a single word beyond this.
   const least = 2 * Math.log(tests / 0.2);
   const sure = found.filter((f) => f.sure > least).sort((a, b) => b.sure - a.sure);
-  const [used, explained] = [new Set(), new Set()];
+  const [used, explained] = [new Set(), new Uint8Array(ends.length)];
   return sure.flatMap(({ cell, w }) => {
     if (used.has(w)) return [];
     const g = Math.floor(cell / (across * down));
-    const rows = seen.filter((i) => cellOf(i, g) === cell && of[i].includes(w));
-    if (2 * rows.filter((i) => !explained.has(i)).length < rows.length) return []; // another word stands for them
+    const having = items[w].filter((i) => isSeen[i]);
+    const rows = having.filter((i) => cellOf(i, g) === cell);
+    if (2 * rows.filter((i) => !explained[i]).length < rows.length) return []; // another word stands for them
     used.add(w);
-    for (const i of seen) if (of[i].includes(w)) explained.add(i);
+    for (const i of having) explained[i] = 1;
     const middle = (axis) => rows.map((i) => at[2 * i + axis]).sort((a, b) => a - b)[rows.length >> 1];
     return [{ word: spelt[w], x: middle(0), y: middle(1), rows }];
   });
@@ -91,7 +104,12 @@ function tellingWords({ spelt, of }, rows, at, width, height) {
 function createWords(view) {
   const { data, look, get } = view;
   const c = scratch(1, 1);
-  let known = null; // the vocabulary, once somebody wants it
+  let [known, coming] = [null, 0]; // the vocabulary, and the timer of making it: the map is drawn before
+
+  function learn() {
+    known = vocabulary(data.captions);
+    view.redraw();
+  }
 
   /** Those words that fit into the map, each with its `box`: none meets another, nor what is `taken`. */
   function fitting(found, taken) {
@@ -121,8 +139,11 @@ function createWords(view) {
     const key = on && [get("step"), look.zoom, look.x, look.y, look.width, look.height, map.layout.sent, map.rows, view.lit];
     if (on && map.wordKey?.every((value, k) => value === key[k])) return false;
     if (!on && !map.words.length) return false;
+    if (on && !known) {
+      coming ||= setTimeout(learn);
+      return false;
+    }
     map.wordKey = on ? key : null;
-    if (on) known ??= vocabulary(data.captions);
     const rows = !on ? [] : view.lit ? [...map.rows].filter((i) => view.lit[i]) : [...map.rows];
     map.words = on ? fitting(tellingWords(known, rows, map.at, look.width, look.height), taken) : [];
     const { ax, bx, ay, by } = map.lens(get("step"));
@@ -155,5 +176,6 @@ function createWords(view) {
     }
   }
 
-  return { choose, place, draw };
+  const stop = () => clearTimeout(coming);
+  return { choose, place, draw, stop };
 }
