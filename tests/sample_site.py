@@ -19,6 +19,8 @@ A sentence with $\\|v\\|$, a [way on](second.ipynb), [another lesson](07_scaling
 
 $$L = \\Big\\| \\frac{1}{n} \\sum_i \\phi(x_i) \\Big\\|^2 + \\text{a penalty with a name that is wider than a phone}$$
 
+Press **Shift + Enter** to run a cell and go on to the next.
+
 **Time on a laptop CPU:** not measured yet
 
 **Launch:** [Binder](https://mybinder.org/v2/gh/a/b) · [Colab](https://colab.research.google.com/github/a/b)"""
@@ -82,11 +84,19 @@ display(HTML("<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr><
 ipywidgets.IntSlider(description="alone")"""
 
 
+STUB = """def answer(x):
+    ...  # your code
+
+
+# checks.answer(answer)"""
+
+
 def write(folder):
     """The paths of the two notebooks."""
     hidden = nbformat.v4.new_code_cell(FIGURE, metadata={"jupyter": {"source_hidden": True}})
     code, words = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
-    first = [words(TITLE), code(EXPLORER), code(PANEL), hidden, words(HELP), code(PRINTS), code(WIDGET)]
+    first = [words(TITLE), code(EXPLORER), code(PANEL), hidden, code(STUB, id="exercise-tiny"), words(HELP)]
+    first += [code(PRINTS), code(WIDGET)]
     second = [words("# Second lesson\n\nBack to [the first](first.ipynb#1-an-exercise)."), code("6 * 7")]
     for name, cells in (("first", first), ("second", second)):
         nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"{name}.ipynb")

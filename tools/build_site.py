@@ -42,37 +42,27 @@ import glossary  # noqa: E402
 import pages  # noqa: E402
 
 from xlib.explore import Explorer, page  # noqa: E402
+from xlib.explore.pad import Pad  # noqa: E402
 from xlib.explore.panel import Panel  # noqa: E402
 
 # In each kernel: what lives in the browser gives its form for pages in place of a widget and its still picture.
 START = """
 def _start():
     from IPython.display import display
-    from xlib.explore import Explorer, page
+    from xlib.explore import Explorer, pad, page, recorded
+    from xlib.explore.panel import Panel
 
     def formed(body):
         return lambda widget: display({"text/html": body(widget)}, raw=True)
 
-    faces = [(Explorer, page.body)]
-    try:
-        from xlib.explore import recorded
-        from xlib.explore.panel import Panel
-        faces.append((Panel, recorded.body))
-    except Exception:
-        pass
-    try:
-        from xlib.explore import pad
-        faces.append((pad.Pad, pad.body))
-    except Exception:
-        pass
     # Not by name: each widget has a class of its own, and the first would use the name up.
-    for kind, body in faces:
+    for kind, body in ((Explorer, page.body), (Panel, recorded.body), (pad.Pad, pad.body)):
         get_ipython().display_formatter.ipython_display_formatter.for_type(kind, formed(body))
 
 _start()
 del _start
 """
-FACES = {"explorer": Explorer, "panel": Panel}
+FACES = {"explorer": Explorer, "panel": Panel, "pad": Pad}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIMITS = '<p class="still">Other projections, and all else that needs Python, work in the launched lesson.</p>'
 STILL = '<p class="still">This comes alive in the launched lesson.</p>'
@@ -89,31 +79,6 @@ LESSON_PICTURE = re.compile(r'src="(pictures/[^"]+\.webp)"')
 PROGRAM = re.compile(r"<script>(?P<text>.*?)</script>", re.S)
 SHEET = re.compile(r"<style>.*?</style>", re.S)
 BESIDE = 2_000  # bytes of data, a program or a picture, from which on they are a file beside the page
-LEFT_OUT = (  # of what Sphinx and the theme write: icons that site.css draws, and what serves programs alone
-    *("_static/scripts/fontawesome*", "_static/vendor", "_static/**/*.map", ".buildinfo", "objects.inv", "_sources"),
-    *(
-        "_static/scripts/*.LICENSE.txt",
-        "_static/webpack-macros.html",
-        "_static/sbt-webpack-macros.html",
-        "_static/locales",
-    ),
-)
-# What is changed in the theme's files: no icons from a font or a script of 1.5 MB, and names for what has none.
-PATCHES = {
-    "html": [
-        (r"<script[^>]*fontawesome[^>]*></script>|<!-- So that users can add custom icons -->", ""),
-        (
-            r'<div id="pst-primary-sidebar"',
-            '<div role="complementary" aria-label="The site" id="pst-primary-sidebar"',
-        ),
-        (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Its pages">'),
-        (r'<th class="head[^"]*"><p></p></th>', "<td></td>"),  # a heading that says nothing is none
-    ],
-    "css": [(r"@font-face\s*{[^}]*fontawesome[^}]*}", ""), (r'(\.fa-[\w-]+,?)+{--fa:"[^"]*"[^}]*}', "")],
-}
-
-# Scripts that would hold up the first paint, and are not needed for it. The search page's own depend on their order.
-DEFERRED = [(r'<script (?=src="[./]*_static/(?!documentation_options)[^"]*\?v=)', "<script defer ")]
 
 
 # ---- a lesson ----------------------------------------------------------------------------------------------------
@@ -212,8 +177,6 @@ def _output(output):
     page_form = data.get("text/html", "")
     if data.get("text/plain") == "":  # a progress bar that has gone, or the dead widget beside its still picture
         return ""
-    if 'class="xlib-still' in page_form:
-        return _still(data)
     for kind in ("image/png", "image/jpeg"):
         if kind in data:
             about = output.metadata.get(kind, {})
@@ -228,16 +191,6 @@ def _output(output):
     if WIDGET in data:
         return STILL
     return f'<pre class="out">{html.escape(data["text/plain"])}</pre>' if "text/plain" in data else ""
-
-
-def _still(data):
-    """A widget's still picture, light or dark as the page is."""
-    light, dark = re.findall(r'src="(data:[^"]*)"', data["text/html"])
-    alt = html.escape(data["text/plain"])
-    pictures = "".join(
-        f'<img class="only-{of}" alt="{alt}" src="{src}">' for of, src in (("light", light), ("dark", dark))
-    )
-    return f"<figure>{pictures}{STILL}</figure>"
 
 
 def _beside(text, name, static):
@@ -339,19 +292,9 @@ def render(source: Path, new: Path, lessons: list[str]) -> None:
     if failed:
         sys.exit(f"Sphinx failed, and no site was written: {said.getvalue().strip()}")
     print(said.getvalue(), end="", file=sys.stderr)
-    for pattern in LEFT_OUT:
-        for path in new.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    alive.patch(new)
     shutil.copytree(source / "_static", new / "_static", dirs_exist_ok=True)
     shutil.copytree(ROOT / "notebooks" / "pictures", new / "pictures")
-    for ending, patches in PATCHES.items():
-        for path in new.rglob(f"*.{ending}"):
-            text = path.read_text("utf-8")
-            for pattern, replacement in patches + (
-                DEFERRED if path.name != "search.html" and ending == "html" else []
-            ):
-                text = re.sub(pattern, replacement, text)
-            path.write_text(text, "utf-8")
     for kind, widget in FACES.items():
         (new / "_static" / "xlib" / f"{kind}.js").write_text(page.script(widget, kind), "utf-8")
         (new / "_static" / "xlib" / f"{kind}.css").write_text(page.stylesheet(widget), "utf-8")
