@@ -285,14 +285,15 @@ def build(paths: list[Path], out: Path) -> None:
 
 def render(source: Path, new: Path, lessons: list[str]) -> None:
     """Make the pages of what is in `source`, with all that they need beside them."""
-    said = io.StringIO()
+    said, made = io.StringIO(), source.parent / "made" / "site"  # MyST-NB puts a folder of its own beside it
     with contextlib.redirect_stderr(said):
         command = ["-q", "-j", "auto", "-b", "html", "-c", str(SETTINGS), "-d", str(source.parent / "doctrees")]
-        failed = build_main([*command, "-D", f"lessons={','.join(lessons)}", str(source), str(new)])
+        failed = build_main([*command, "-D", f"lessons={','.join(lessons)}", str(source), str(made)])
     if failed:
         sys.exit(f"Sphinx failed, and no site was written: {said.getvalue().strip()}")
     print(said.getvalue(), end="", file=sys.stderr)
-    alive.patch(new)
+    alive.patch(made)
+    shutil.copytree(made, new, dirs_exist_ok=True)
     shutil.copytree(source / "_static", new / "_static", dirs_exist_ok=True)
     shutil.copytree(ROOT / "notebooks" / "pictures", new / "pictures")
     for kind, widget in FACES.items():

@@ -923,7 +923,12 @@ MUTANTS = {
     ],
     check_clicks: [
         ("map.best", "c < least", "c < least && i < 12", "the item under the mouse is hovered"),
-        ("maps.listen", "i < 0 ? []", "i < 0 ? selected()", "a click beside all items clears"),
+        (
+            "maps.listen",
+            "if (i < 0) set({ selected: []",
+            "if (i < 0) set({ selected: selected()",
+            "a click beside all items clears",
+        ),
     ],
     check_lasso: [
         ("", "event.shiftKey && tool", "false && tool", "Shift and a drag select what is inside"),

@@ -231,9 +231,11 @@ def test_words_that_lie_about_by_chance_tell_nothing(alone, n):
 
 def test_words_are_cut_by_the_language_s_own_rules(alone):
     captions = ["Red-hot chilli, 42!", "the woman’s hat", "红色的苹果", "ÉCOLE école cafe\u0301", "", "🐈"] * 3
-    known = alone.evaluate("(captions) => { const { spelt, of, ends } = vocabulary(captions);"
-                           "return captions.map((_, i) => Array.from(of.slice(ends[i], ends[i + 1]), (w) => spelt[w])); }",
-                           captions)  # fmt: skip
+    cut = """(captions) => {
+      const { spelt, of, ends } = vocabulary(captions);
+      return captions.map((_, i) => Array.from(of.slice(ends[i], ends[i + 1]), (w) => spelt[w]));
+    }"""
+    known = alone.evaluate(cut, captions)
     assert known[:2] == [["Red", "hot", "chilli", "42"], ["the", "woman’s", "hat"]]
     assert "苹果" in known[2]
     assert "".join(known[2]) == "红色的苹果"

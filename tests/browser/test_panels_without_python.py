@@ -35,9 +35,9 @@ SEEN = """() => {
       (ring) => ring.getAttribute("aria-label").match(/[-−\\d.]+(?=[,)])/g).map((v) => +v.replace("−", "-"))) });
 }"""
 ALT = '() => document.querySelector(".xlib-panel .stage > svg").getAttribute("aria-label")'
-SLOW = """() => {
-  const { json } = Response.prototype, rest = new Promise((done) => setTimeout(done, 1500));
-  Response.prototype.json = async function () { await rest; return json.call(this); };
+LATE = """() => {  // what is unpacked waits for go()
+  const { json } = Response.prototype, gone = new Promise((done) => { window.go = done; });
+  Response.prototype.json = async function () { await gone; return json.call(this); };
 }"""
 # The panels that have these; `test_as_it_begins` sees to it that none is forgotten.
 POINTS = ["01 arrows", "01 turn", "02 circle", "04 samples"]
@@ -297,7 +297,7 @@ def test_words_are_spoken_once_it_rests(live):
 
 
 def test_what_is_asked_before_the_recording_is_there_is_not_lost(context):
-    live = Live(context, panels.of_lesson("03 four"), SLOW)
+    live = Live(context, panels.of_lesson("03 four"), LATE)
     slider = live.root.get_by_role("slider", name="likeness of a pair")
     before = live.alt()
     for _ in range(3):
@@ -305,6 +305,32 @@ def test_what_is_asked_before_the_recording_is_there_is_not_lost(context):
     live.root.get_by_label("temperature τ, as a number").fill("0.5")
     slider.focus()
     assert live.alt() == before
+    live.page.evaluate("go()")
     live.set(likeness=0.3, temperature=0.5)
     live.same("once it is there")
     live.page.close()
+
+
+def test_what_cannot_be_loaded_is_said_and_the_controls_stay(context):
+    live = Live(context, panels.of_lesson("03 four"))
+    live.page.evaluate("() => document.querySelector('script.xlib-scenes').textContent = '\"no gzip\"'")
+    live.root.get_by_role("slider", name="likeness of a pair").press("End")
+    status = live.root.locator(".progress")
+    until(lambda: status.text_content().startswith("What else it shows cannot be loaded: "), "it is said")
+    live.same("as at first")
+    live.page.close()
+
+
+SET_THEME = """(theme) => {
+  const { dataset } = document.documentElement;
+  if (theme) dataset.theme = theme; else delete dataset.theme;
+}"""
+
+
+@pytest.mark.parametrize(("theme", "system", "dark"), [("dark", "light", 1), ("light", "dark", 0), ("", "dark", 1)])
+@pytest.mark.parametrize("name", ["06 map"])
+def test_the_pages_theme_is_followed_and_else_the_systems(live, theme, system, dark):
+    live.page.emulate_media(color_scheme=system)
+    live.page.evaluate(SET_THEME, theme)
+    colour = live.root.evaluate("(root) => getComputedStyle(root).backgroundColor")
+    assert colour == ("rgb(17, 17, 17)" if dark else "rgb(255, 255, 255)")

@@ -9,6 +9,8 @@ const SHARED = ["projection", "compare", "among", "step", "query", "listing", "s
 const LINK_MARKUP = `
   <input data-ui="link" class="link" type="text" readonly aria-label="Link to this view" hidden>`;
 
+let brought = null; // the place that the address is about, until it has started
+
 /** What an explorer's names begin with in its page's address. */
 function prefixIn(place) {
   const places = [...document.querySelectorAll(PAGES)];
@@ -26,7 +28,10 @@ function addressed(place) {
 
 /** Bring the explorer into view that the address is about, unless the page is only loaded again; that starts it, too. */
 function arrive() {
-  const bring = () => [...document.querySelectorAll(PAGES)].find(addressed)?.scrollIntoView();
+  const bring = () => {
+    brought = [...document.querySelectorAll(PAGES)].find(addressed);
+    brought?.scrollIntoView();
+  };
   if (performance.getEntriesByType("navigation")[0]?.type === "navigate") bring();
   addEventListener("hashchange", bring);
 }
@@ -46,7 +51,7 @@ function createAddress(view, maps, place) {
       selected: selected.length > MOST_SHARED ? "" : selected.join(),
       words: get("words") ? "on" : "off",
       tab: view.tab,
-      zoom: zoom === 1 ? 1 : zoom.toFixed(2),
+      zoom: zoom === 1 ? 1 : zoom.toFixed(3),
       centre: zoom === 1 ? "" : centre.map((v) => v.toFixed(4)).join(),
     };
   }
@@ -142,6 +147,9 @@ function createAddress(view, maps, place) {
   function begin() {
     start = chosen();
     read();
+    if (brought !== place) return;
+    place.scrollIntoView(); // again, now that it has its height
+    brought = null;
   }
 
   const stop = () => clearTimeout(timer);

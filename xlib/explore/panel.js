@@ -170,7 +170,12 @@ function render({ model, el }) {
     coming ??= model.more("scenes").then(recording).then((found) => {
       [tape, state] = [found, found.now];
       follow();
-    }, (error) => { status.textContent = `What it shows cannot be loaded: ${error.message}`; });
+    }, (error) => {
+      [coming, moves.length] = [null, 0]; // it stays as it is; the next touch tries again
+      status.textContent = `What else it shows cannot be loaded: ${error.message}`;
+      stop();
+      draw();
+    });
   }
 
   function follow() {

@@ -14,6 +14,7 @@ from xlib.progress import tqdm
 MOST = 320  # states of one panel, of some kB each; a control with more values than that leaves is thinned
 DIGITS = 5  # of a mark's place: a hundredth of a pixel
 SHADES = 1000  # of a field's colours, of which the eye tells some hundred
+NEEDS = "needs Python: run the lesson for it"  # what panel.js says beside a button
 COLOURS = {name: f"var(--{name.replace('#', 'c')})" for name in LIGHT | DARK}
 
 
@@ -234,7 +235,8 @@ def _still(panel, alt):
         f'<div class="controls">{"".join(map(_control, panel.controls))}</div>',
         f'<div class="stage" style="--beside: {tall}px; --below: {tall * len(scene.get("axes", []))}px">',
         picture or html.escape(alt),
-        f'</div><div class="bar">{_buttons(["▶ play"] * bool(panel.play) + ["reset", *panel.actions])}</div>',
+        f'</div><div class="bar">{_buttons(["▶ play"] * bool(panel.play) + ["reset", *panel.actions])}',
+        f'<span class="progress">{NEEDS}</span></div>' if panel.actions and not panel.closed else "</div>",
     ]
     return f'<div class="xlib-panel still">{"".join(parts)}</div>'
 
