@@ -63,6 +63,18 @@ def test_the_panel_of_the_batch_can_be_read_everywhere(shown):
     assert "loss 0.000 of 0.69" in scope["batch_panel"].alt_text
 
 
+@pytest.mark.long
+def test_the_pad_reads_with_the_learners_own_encoder(shown):
+    scope = shown("data-picture", "train-parts", "train-loop", "explorer", "pad")
+    pad, known = scope["number_pad"], scope["encode"](scope["words"])
+    with torch.no_grad():
+        own = torch.nn.functional.normalize(scope["model"]["image"](scope["watched_images"][32:33]), dim=1)
+    assert pad.nearest()[0][0] == scope["words"][(known @ own[0]).argmax()]  # the first example shows 42
+    assert pad.map != 0, "the star is on the explorer's map"
+    pad.caption = "seven ten"
+    assert len(pad.nearest()) == 91
+
+
 # -- sections 4 and 7: held-out pictures, and whose scans they are made of
 
 

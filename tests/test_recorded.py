@@ -225,4 +225,4 @@ def test_digits_that_cannot_be_seen_are_left_out():
                 assert found[1][side] == pytest.approx(wanted[1][side], abs=0.01)
     assert len(json.dumps(scene)) < len(json.dumps(view.scene)) / 3
     levels = np.array(scene["axes"][0]["marks"][0]["values"]) / recorded.SHADES * 2 - 1
-    assert np.abs(levels - np.clip(noise / 2, -1, 1)).max() <= 1 / recorded.SHADES
+    assert np.abs(levels - np.clip(noise / 2, -1, 1)).max() <= 0.001  # of a scale of 256 colours

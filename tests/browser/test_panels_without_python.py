@@ -7,12 +7,14 @@ import random
 
 import panels
 import pytest
+import traitlets as T
 from harness import until
 from playwright.sync_api import expect
 from test_scene_in_browser import differences
 
 from xlib.explore import page as pages
 from xlib.explore import recorded
+from xlib.explore.panel import panel
 from xlib.explore.scene import _share, elements, layout
 
 pytestmark = pytest.mark.browser
@@ -308,6 +310,40 @@ def test_what_is_asked_before_the_recording_is_there_is_not_lost(context):
     live.page.evaluate("go()")
     live.set(likeness=0.3, temperature=0.5)
     live.same("once it is there")
+    live.page.close()
+
+
+class Steps(T.HasTraits):
+    """A seed that begins anew when it changes, and no more than three steps."""
+
+    step, seed = T.Int(2, help="step"), T.Int(0, help="seed")
+
+    @T.observe("seed")
+    def _anew(self, change):
+        self.step = 0
+
+    @T.validate("step")
+    def _few(self, proposal):
+        return min(proposal.value, 3)
+
+
+def draw_steps(model, scene):
+    scene.axes().set(x=(0, 1), y=(0, 1))
+    return f"step {model.step} of seed {model.seed}"
+
+
+def test_a_move_leads_where_the_model_leads_it_and_reset_leads_back(context):
+    live = Live(context, panel(Steps(), draw_steps, controls={"step": (0, 5, 1), "seed": (0, 2, 1)}))
+    step, seed = (live.root.get_by_role("slider", name=name) for name in ("step", "seed"))
+    for slider, key, words in (
+        (step, "End", "step 3 of seed 0"),
+        (seed, "End", "step 0 of seed 2"),
+        (step, "ArrowRight", "step 1 of seed 2"),
+    ):
+        slider.press(key)
+        until(lambda words=words: live.alt() == words, words)
+    assert step.input_value() == "1"
+    back(live)
     live.page.close()
 
 

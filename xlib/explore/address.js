@@ -9,7 +9,7 @@ const SHARED = ["projection", "compare", "among", "step", "query", "listing", "s
 const LINK_MARKUP = `
   <input data-ui="link" class="link" type="text" readonly aria-label="Link to this view" hidden>`;
 
-let brought = null; // the place that the address is about, until it has started
+let addressee = null; // the place that the address is about, until it has started
 
 /** What an explorer's names begin with in its page's address. */
 function prefixIn(place) {
@@ -29,8 +29,8 @@ function addressed(place) {
 /** Bring the explorer into view that the address is about, unless the page is only loaded again; that starts it, too. */
 function arrive() {
   const bring = () => {
-    brought = [...document.querySelectorAll(PAGES)].find(addressed);
-    brought?.scrollIntoView();
+    addressee = [...document.querySelectorAll(PAGES)].find(addressed);
+    addressee?.scrollIntoView();
   };
   if (performance.getEntriesByType("navigation")[0]?.type === "navigate") bring();
   addEventListener("hashchange", bring);
@@ -147,9 +147,9 @@ function createAddress(view, maps, place) {
   function begin() {
     start = chosen();
     read();
-    if (brought !== place) return;
+    if (addressee !== place) return;
     place.scrollIntoView(); // again, now that it has its height
-    brought = null;
+    addressee = null;
   }
 
   const stop = () => clearTimeout(timer);
