@@ -45,23 +45,36 @@ from xlib.explore import Explorer, page  # noqa: E402
 from xlib.explore.pad import Pad  # noqa: E402
 from xlib.explore.panel import Panel  # noqa: E402
 
-# In each kernel: what lives in the browser gives its form for pages in place of a widget and its still picture.
+# In each kernel, first and last: what lives in the browser gives its form for pages in place of a widget and its still
+# picture. A panel does so at once, while its lesson's names mean what it needs; an explorer at the end, since a later
+# cell may train what it shows.
 START = """
 def _start():
     from IPython.display import display
     from xlib.explore import Explorer, pad, page, recorded
     from xlib.explore.panel import Panel
 
+    shown = []
+
+    def show(explorer):
+        shown.append((explorer, display({"text/html": ""}, raw=True, display_id=True)))
+
     def formed(body):
         return lambda widget: display({"text/html": body(widget)}, raw=True)
 
     # Not by name: each widget has a class of its own, and the first would use the name up.
-    for kind, body in ((Explorer, page.body), (Panel, recorded.body), (pad.Pad, pad.body)):
-        get_ipython().display_formatter.ipython_display_formatter.for_type(kind, formed(body))
+    for kind, form in ((Explorer, show), (Panel, formed(recorded.body)), (pad.Pad, formed(pad.body))):
+        get_ipython().display_formatter.ipython_display_formatter.for_type(kind, form)
 
-_start()
-del _start
+    def end():
+        for explorer, place in shown:
+            place.update({"text/html": page.body(explorer)}, raw=True)
+
+    return end
+
+_end_of_lesson = _start()
 """
+END = "_end_of_lesson()"
 FACES = {"explorer": Explorer, "panel": Panel, "pad": Pad}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIMITS = '<p class="still">Other projections, and all else that needs Python, work in the launched lesson.</p>'
@@ -89,7 +102,7 @@ def run(path: Path, done=None):
     notebook = nbformat.read(path, as_version=4)
     if not _code_cells(notebook):
         return notebook
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(START))
+    notebook.cells = [nbformat.v4.new_code_cell(START), *notebook.cells, nbformat.v4.new_code_cell(END)]
     paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TQDM_DISABLE": "1"}
     with tempfile.TemporaryDirectory() as folder:  # what a lesson may write is not wanted
@@ -97,9 +110,10 @@ def run(path: Path, done=None):
             notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": folder}}
         )
         client.extra_arguments = ["--log-level=ERROR"]
-        client.on_cell_complete = lambda cell, cell_index: done() if done and cell_index else None  # not for START
+        last = len(notebook.cells) - 1
+        client.on_cell_complete = lambda cell, cell_index: done() if done and 0 < cell_index < last else None
         client.execute(env=environment)
-    del notebook.cells[0]
+    notebook.cells = notebook.cells[1:-1]
     return notebook
 
 

@@ -14,7 +14,10 @@ function brought(place, name) {
     const loaded = document.createElement("script");
     loaded.src = src;
     loaded.onload = () => resolve(CAME[`${key}:data`]);
-    loaded.onerror = () => reject(new Error(`${src} cannot be loaded`));
+    loaded.onerror = () => {
+      delete CAME[key]; // who asks again tries again
+      reject(new Error(`${src} cannot be loaded`));
+    };
     document.head.append(loaded);
   }));
 }

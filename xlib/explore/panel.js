@@ -92,6 +92,8 @@ function render({ model, el }) {
   const play = h("button", { type: "button" }, "▶ play");
   const reset = h("button", { type: "button", disabled: "" }, "reset");
   const actions = get("actions").map((label) => h("button", { type: "button" }, label));
+  const dead = alive ? [] : actions.filter((button) => !closed?.actions?.[button.textContent]);
+  const always = dead.length ? "needs Python: run the lesson for it" : ""; // said where there is nothing else to say
   const status = h("span", { class: "progress", id: `xlib-${Math.random().toString(36).slice(2)}` });
   const bar = h("div", { class: "bar" }, ...(get("play") ? [play] : []), reset, ...actions, status);
   const spoken = h("div", { role: "status", class: "unseen" });
@@ -154,7 +156,9 @@ function render({ model, el }) {
   function change(some, all = false) {
     if (recorded) {
       moves.push([some, all]);
-      return tape ? follow() : void load();
+      if (tape) return follow();
+      status.textContent = "loading…";
+      return load();
     }
     values = { ...values, ...some };
     unsent = { ...unsent, ...some };
@@ -169,10 +173,11 @@ function render({ model, el }) {
   function load() {
     coming ??= model.more("scenes").then(recording).then((found) => {
       [tape, state] = [found, found.now];
+      status.textContent = always;
       follow();
     }, (error) => {
       [coming, moves.length] = [null, 0]; // it stays as it is; the next touch tries again
-      status.textContent = `What else it shows cannot be loaded: ${error.message}`;
+      spoken.textContent = status.textContent = `What else it shows cannot be loaded: ${error.message}`;
       stop();
       draw();
     });
@@ -213,8 +218,8 @@ function render({ model, el }) {
       send();
     }
     if (get("acting")) clearTimeout(waiting);
-    if (!underway || get("progress")) status.textContent = get("progress");
-    for (const button of actions) button.disabled = get("acting");
+    if (!underway || get("progress")) status.textContent = get("progress") || always;
+    for (const button of actions) button.disabled = get("acting") || dead.includes(button);
     if (underway && closed) return; // Python is behind what is seen here
     // Python's values, but for what is asked for and not there yet, and for the point in hand.
     const mine = held >= 0 ? points[held].trait : null;
@@ -328,17 +333,12 @@ function render({ model, el }) {
     change(structuredClone(first), true);
   };
   actions.forEach((button, i) => {
-    const here = closed?.actions?.[button.textContent];
-    if (!alive && here) {
-      button.onclick = () => { stop(); change(here(values)); };
-      return;
-    }
-    if (!alive) button.setAttribute("aria-describedby", status.id);
-    button.onclick = () => {
+    if (dead.includes(button)) button.setAttribute("aria-describedby", status.id);
+    button.onclick = alive ? () => {
       for (const each of actions) each.disabled = true; // until it is done
       model.send({ action: i });
       wait();
-    };
+    } : () => { stop(); change(closed.actions[button.textContent](values)); };
   });
 
   for (const input of root.querySelectorAll("input, button")) input.setAttribute(...OWN_KEYS); // Notebook 7 looks there
@@ -346,11 +346,6 @@ function render({ model, el }) {
   const fits = new ResizeObserver(() => { if (Math.round(stage.clientWidth) !== width) draw(); });
   fits.observe(stage);
   changed();
-  if (!alive) {
-    const dead = actions.filter((button) => !closed?.actions?.[button.textContent]);
-    for (const button of dead) button.disabled = true;
-    if (dead.length) status.textContent = "needs Python: run the lesson for it";
-  }
   model.on("change", changed);
   return () => {
     model.off("change", changed);

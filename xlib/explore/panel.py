@@ -44,8 +44,9 @@ class Panel(anywidget.AnyWidget):
     _esm = "".join((HERE / f"{name}.js").read_text("utf-8") for name in PARTS)
     _css = (
         (HERE / "panel.css").read_text("utf-8")
-        + f".xlib-panel {{ {_variables(LIGHT | _NAMED)} }}\n{_DARK_PAGES} {_DARK}\n"
-        + f"@media (prefers-color-scheme: dark) {{ {_UNTOLD} {_DARK} }}\n"
+        + f".xlib-panel {{ {_variables(LIGHT | _NAMED)} }}\n"
+        + f"@media screen {{ {_DARK_PAGES} {_DARK} }}\n"  # paper is white
+        + f"@media screen and (prefers-color-scheme: dark) {{ {_UNTOLD} {_DARK} }}\n"
     )
 
     title = T.Unicode().tag(sync=True)

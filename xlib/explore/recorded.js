@@ -16,13 +16,14 @@ async function recording(packed) {
   const nearest = (all, value) => (all.includes(value) ? all.indexOf(value)
     : all.reduce((best, each, i) => (Math.abs(each - value) < Math.abs(all[best] - value) ? i : best), 0));
 
-  /** The state whose points are nearest; of several, the one with the fewest controls moved. */
+  /** The state whose points are nearest; of several, the one to which the controls go the fewest steps. */
   function dragged(state, k, points) {
     const far = (row) => row[k].reduce((sum, [x, y], i) => sum + (x - points[i][0]) ** 2 + (y - points[i][1]) ** 2, 0);
-    const moved = (row) => options.filter((_, n) => row[n] !== values[state][n]).length;
-    const all = values.map((row, at) => ({ at, far: far(row), moved: moved(row) }));
+    const steps = (row) => options.reduce((sum, one, n) =>
+      sum + Math.abs(one.indexOf(row[n]) - one.indexOf(values[state][n])), 0);
+    const all = values.map((row, at) => ({ at, far: far(row), steps: steps(row) }));
     const least = Math.min(...all.map((one) => one.far));
-    return all.filter((one) => one.far < least + 1e-9).reduce((a, b) => (b.moved < a.moved ? b : a)).at;
+    return all.filter((one) => one.far < least + 1e-9).reduce((a, b) => (b.steps < a.steps ? b : a)).at;
   }
 
   function set(state, name, value) {
