@@ -86,7 +86,7 @@ def encoders(numbers, words):
     return nn.ModuleDict({"image": ImageEncoder((16, 32)), "text": TextEncoder(words)}).eval()
 
 
-# Each panel's lesson, its name there, and whether the browser knows its formulas.
+# Each panel's lesson and its name there.
 PANELS = {
     "01 arrows": (shared_space, "arrows_panel"),
     "01 gap": (shared_space, "gap_panel"),

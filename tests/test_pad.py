@@ -88,6 +88,13 @@ class Twice(nn.Module):
         return 2 * self.linear(self.flatten(x)) + 1
 
 
+class Odd:
+    index = {"a": "b"}
+
+    def __new__(cls, texts):
+        return texts
+
+
 def with_last_state():
     class Last(TextEncoder):
         def forward(self, tokens):
@@ -98,6 +105,12 @@ def with_last_state():
 
 def chain(*layers, width=3 * 16 * 32):
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width, D))
+
+
+def not_finite():
+    encoder = chain()
+    nn.init.constant_(encoder[1].bias, float("nan"))
+    return encoder
 
 
 REFUSED = {
@@ -111,6 +124,7 @@ REFUSED = {
         ValueError,
         "image_encoder .*circular",
     ),
+    "not finite": ({"image": not_finite()}, ValueError, "image_encoder must give finite numbers, got .nan"),
     "no flatten": ({"image": nn.Sequential(nn.Linear(32, D))}, ValueError, "image_encoder must flatten"),
     "other size": (
         {"image": ImageEncoder((8, 8))},
@@ -121,6 +135,12 @@ REFUSED = {
     "other width": ({"image": ImageEncoder((16, 32), embed_dim=8)}, ValueError, "image_encoder must give 64.*got 8"),
     "captions": ({"captions": "forty"}, TypeError, "captions must be a list of strings, got 'forty'"),
     "no captions": ({"captions": []}, TypeError, "captions"),
+    "captions that are none": ({"captions": None}, TypeError, "captions must be a list of strings, got None"),
+    "one caption": (
+        {"captions": ["a"], "embeddings": rows(1)},
+        ValueError,
+        "embeddings must have two rows and two columns at least, got .1, 64.",
+    ),
     "embeddings": ({"embeddings": rows(2)}, ValueError, "embeddings must have a row for each caption, got 2 for 3"),
     "nan": ({"embeddings": rows() * float("nan")}, ValueError, "embeddings must be finite"),
     "list": ({"embeddings": [[1.0]]}, TypeError, "embeddings must be a torch.Tensor"),
@@ -142,9 +162,12 @@ REFUSED = {
         ValueError,
         "vocabulary must have tokens below 6.*got 9",
     ),
+    "words": ({"vocabulary": Odd}, TypeError, "vocabulary must have whole numbers in its `index`"),
     "explorer": ({"explorer": 3}, TypeError, "explorer must be an Explorer, got int"),
     "examples": ({"examples": [[1]]}, TypeError, "examples must be a floating tensor, got list"),
-    "example's shape": ({"examples": torch.rand(2, 8, 8)}, ValueError, "examples must have shape \\(2, 16, 32\\)"),
+    "one number": ({"examples": 5}, TypeError, "examples must be a floating tensor, got int"),
+    "example's shape": ({"examples": torch.rand(2, 8, 8)}, ValueError, "examples must have shape \\(K, 16, 32\\)"),
+    "one example": ({"examples": torch.rand(16, 32)}, ValueError, "examples .*, got \\(16, 32\\)"),
     "example's range": ({"examples": torch.full((1, 16, 32), 9.0)}, ValueError, "examples must be in .0, 1., got 9"),
     "size": ({"size": 16}, TypeError, "size must be \\(height, width\\), got 16"),
     "odd size": ({"size": (16, 40)}, ValueError, "size must have a width that is a multiple"),

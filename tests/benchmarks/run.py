@@ -23,6 +23,7 @@ TITLES = {
     "explorer": "The embedding explorer",
     "panel": "Panels",
     "numbers": "Captioned numbers",
+    "pad": "The drawing pad",
     "emoji": "Emoji",
 }
 MEASURED = (

@@ -20,7 +20,7 @@ SEEN = f"""([data, colours]) => {{ {SOURCE}
   document.body.replaceChildren(svg);
   return [svg.querySelectorAll("image").length, document.querySelector("svg script, svg b")];
 }}"""
-NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?")
 
 
 @pytest.fixture(scope="module")

@@ -47,10 +47,10 @@ function render({ model, el }) {
   let strokes = []; // of points [x, y], in sides of a square
   let picture = null; // the ink that the encoder sees, or null where nothing is drawn
   let [vector, typed] = [null, null]; // unit vectors: of the picture, and of the caption that was typed
-  let [towers, coming, frame, timer, took] = [null, null, 0, 0, 0];
+  let [towers, coming, trouble, frame, timer] = [null, null, "", 0, 0];
   let example = ready > 1 ? 1 : 0; // the next to be shown: the first is there
   let [touched, begun] = [false, undefined]; // by somebody; the ready picture that is there before
-  let [said, mine, hand] = ["", null, null]; // the last words; the picture that Python has from here; the pen's stroke
+  let [said, mine, hand] = ["", null, null]; // the last words; the picture that Python has from here; the pointer that draws, and its stroke
   const pen = { x: 0.5, y: 0.5, down: null }; // the keyboard's, and its stroke
 
   // ---- the elements
@@ -93,32 +93,32 @@ function render({ model, el }) {
   el.replaceChildren(root);
   for (const node of [canvas, undo, clear, show, words]) node.setAttribute(...OWN_KEYS); // Notebook 7 looks there
 
-  // ---- the encoders: they come when the pad is first touched
+  // ---- the encoders: a page's come when the pad is first touched
 
   function load() {
-    const come = model.more
-      ? model.more("weights").then(unpackedState) // page.js has both
-      : Promise.resolve({ weights: get("weights") });
-    coming ??= come.then(({ weights }) => {
-      towers = createTowers(plan, numbers(weights, Float32Array));
-      compute();
-    });
-    return coming;
+    coming ??= (model.more ? model.more("weights").then(unpackedState) : Promise.resolve({ weights: get("weights") }))
+      .then(({ weights }) => { // page.js has both
+        towers = createTowers(plan, numbers(weights, Float32Array));
+        trouble = "";
+        compute();
+      }, () => {
+        trouble = "The encoder cannot be loaded. Draw again to try again.";
+        fill();
+        setTimeout(() => { coming = null; }, REST);
+      });
   }
 
   function compute() {
-    if (!towers) return load();
-    const start = performance.now();
-    vector = picture && towers.picture(picture);
-    took = performance.now() - start;
+    vector = picture && towers ? towers.picture(picture) : null;
+    if (picture && !towers) load();
     read();
   }
 
   /** What was typed, as a vector; null without a word. */
   function read() {
     const tokens = plan.text ? tokensOf(words.value, index) : [];
-    if (tokens.length && !towers) return load();
-    typed = tokens.length ? towers.caption(tokens) : null;
+    typed = tokens.length && towers ? towers.caption(tokens) : null;
+    if (tokens.length && !towers) load();
     fill();
   }
 
@@ -142,7 +142,7 @@ function render({ model, el }) {
 
   function fill() {
     const found = nearest();
-    heading.textContent = `The nearest of ${count(captions.length)} captions, by cosine`;
+    heading.textContent = trouble || `The nearest of ${count(captions.length)} captions, by cosine`;
     rows.forEach(({ node, rank, name, bar, value }, i) => {
       const one = found[i];
       node.classList.toggle("away", !one);
@@ -162,10 +162,11 @@ function render({ model, el }) {
   /** Words, and Python's copy of the picture, when all has come to rest. */
   function rest(found) {
     const listed = found.slice(0, LISTED).map(({ name, cosine }) => `${name} ${cosineText(cosine)}`).join(", ");
-    const say = found.length ? `The nearest captions: ${listed}. ${own.textContent}` : "The pad is empty.";
+    const say = found.length ? `The nearest captions: ${listed}. ${own.textContent}`
+      : picture ? trouble : "The pad is empty.";
     clearTimeout(timer);
     timer = setTimeout(() => {
-      if (say !== said) spoken.textContent = said = say;
+      if ((touched || typed) && say !== said) spoken.textContent = said = say;
       if (picture === mine) return;
       mine = picture;
       model.set("picture", picture ? new DataView(picture.slice().buffer) : new DataView(new ArrayBuffer(0)));
@@ -251,9 +252,9 @@ function render({ model, el }) {
     prompt.style.display = picture ? "none" : "";
     undo.disabled = !strokes.length;
     clear.disabled = !picture;
-    const which = squares === 2 ? ["the left half", "the right half"] : empty.map((i) => `square ${i + 1}`);
-    about.textContent = empty.length ? `Still empty: ${squares === 2 ? which[empty[0]] : which.join(", ")}.`
-      : `What the encoder sees, ${height} × ${width}${took ? `; read in ${Math.max(took, 1).toFixed(0)} ms` : ""}`;
+    const which = (i) => (squares === 2 ? ["the left half", "the right half"][i] : `square ${i + 1}`);
+    about.textContent = empty.length ? `Still empty: ${empty.map(which).join(", ")}.`
+      : `What the encoder sees, ${height} × ${width}`;
     frame ||= requestAnimationFrame(() => {
       frame = 0;
       compute();
@@ -275,8 +276,9 @@ function render({ model, el }) {
     drawn();
   }
 
-  function empty() {
-    [strokes, picture, pen.down, hand] = [[], null, null, null];
+  /** A whole picture, or none, in place of strokes. */
+  function put(pixels) {
+    [strokes, picture, pen.down, hand] = [[], pixels, null, null];
     drawn();
   }
 
@@ -289,14 +291,14 @@ function render({ model, el }) {
     canvas.setPointerCapture(event.pointerId);
     pen.down = null;
     root.classList.remove("keys");
-    hand = begin(spot(event));
+    hand = { id: event.pointerId, stroke: begin(spot(event)) };
   };
   canvas.onpointermove = (event) => {
-    if (!hand || !canvas.hasPointerCapture(event.pointerId)) return;
+    if (event.pointerId !== hand?.id) return;
     const between = event.getCoalescedEvents?.() ?? [];
-    extend(hand, (between.length ? between : [event]).map(spot));
+    extend(hand.stroke, (between.length ? between : [event]).map(spot));
   };
-  canvas.onlostpointercapture = () => { hand = null; };
+  canvas.onlostpointercapture = (event) => { if (event.pointerId === hand?.id) hand = null; };
 
   canvas.onkeydown = (event) => {
     if (event.altKey || event.metaKey || (event.ctrlKey && event.key !== "z")) return;
@@ -313,10 +315,10 @@ function render({ model, el }) {
       pen.down = pen.down ? null : begin([pen.x, pen.y]);
       spoken.textContent = pen.down ? "pen down" : "pen up";
     } else if (event.key === "Escape") {
-      pen.down = null;
-      (undo.disabled ? words.isConnected ? words : canvas : undo).focus();
-    } else if (event.key === "z") undo.onclick();
-    else empty();
+      const next = [undo, clear, show, words].find((node) => node.isConnected && !node.disabled);
+      next ? next.focus() : canvas.blur();
+    } else if (event.key === "z") undo.click();
+    else put(null);
     point();
   };
   canvas.onblur = () => { pen.down = null; };
@@ -333,12 +335,10 @@ function render({ model, el }) {
     if (!strokes.length) picture = null;
     drawn();
   };
-  clear.onclick = empty;
+  clear.onclick = () => put(null);
   show.onclick = () => {
-    strokes = [];
-    picture = examples.slice(example * height * width, (example + 1) * height * width);
+    put(examples.slice(example * height * width, (example + 1) * height * width));
     example = (example + 1) % ready;
-    drawn();
   };
   words.oninput = read;
   words.onchange = () => {
@@ -354,8 +354,8 @@ function render({ model, el }) {
     const given = get("picture");
     const pixels = given?.byteLength ? numbers(given, Float32Array) : null;
     if (mine && pixels && mine.every((v, i) => v === pixels[i])) return; // it is from here
-    [strokes, picture, mine] = [[], pixels, pixels];
-    drawn();
+    mine = pixels;
+    put(pixels);
   }
 
   function named() {
@@ -371,9 +371,8 @@ function render({ model, el }) {
     cancelAnimationFrame(frame);
     [frame, vector] = [0, Float32Array.from(first)];
     fill();
-    root.addEventListener("pointerenter", load, { once: true });
-    root.addEventListener("focusin", load, { once: true });
   }
+  for (const event of ["pointerenter", "focusin"]) root.addEventListener(event, load, { once: true });
   words.value = get("caption");
   model.on("change:picture", came);
   model.on("change:caption", named);

@@ -195,7 +195,8 @@ def pad(
         given = "text_encoder" if vocabulary is None else "vocabulary"
         raise ValueError(f"text_encoder and vocabulary go together, got {given} alone")
     height, width = _checked_size(size)
-    if isinstance(captions, str) or not all(isinstance(caption, str) for caption in captions) or not len(captions):
+    listed = hasattr(captions, "__len__") and not isinstance(captions, str) and len(captions)
+    if not listed or not all(isinstance(caption, str) for caption in captions):
         raise TypeError(f"captions must be a list of strings, got {captions!r:.200}")
     _validate.embeddings("embeddings", embeddings)
     if len(embeddings) != len(captions):
@@ -212,7 +213,7 @@ def pad(
         _check_vocabulary(vocabulary, text.embed.num_embeddings)
     ready = torch.zeros(0, height, width)
     if examples is not None:
-        ready = _pictures("examples", examples, (len(examples), height, width))
+        ready = _pictures("examples", examples, ("K", height, width))
     # As digits.resized does, along one side: a frame's rows, or its columns.
     frame, smaller = torch.eye(FRAME)[None, None], height < FRAME
     shrink = F.interpolate(frame, (height, FRAME), mode="bicubic", align_corners=False, antialias=smaller)[0, 0]
@@ -254,20 +255,23 @@ def _check_vocabulary(vocabulary, words):
         raise TypeError(
             f"vocabulary must have an `index` of words, and cut texts when called, got {vocabulary!r:.200}"
         )
+    if not all(isinstance(token, int) for token in index.values()):
+        raise TypeError("vocabulary must have whole numbers in its `index`")
     if (most := max([1, *index.values()])) >= words:
         raise ValueError(f"vocabulary must have tokens below {words}, as text_encoder has words, got {most}")
 
 
 def _pictures(name, pictures, shape):
-    """Pictures as one tensor of that shape on the CPU; colours are averaged."""
+    """Pictures as one tensor of shape (H, W) or ("K", H, W), of any K, on the CPU; colours are averaged."""
     if not isinstance(pictures, torch.Tensor) or not pictures.is_floating_point():
         came = pictures.dtype if isinstance(pictures, torch.Tensor) else type(pictures).__name__
         raise TypeError(f"{name} must be a floating tensor, got {came}")
     found = pictures.detach().cpu().float()
     if found.ndim == len(shape) + 1:
         found = found.mean(dim=-3)
-    if found.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {tuple(pictures.shape)}")
+    if found.ndim != len(shape) or found.shape[-2:] != shape[-2:]:
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(f"{name} must have shape ({wanted}), got {tuple(pictures.shape)}")
     if not ((found >= -1e-3) & (found <= 1.001)).all():  # NaN fails too
         raise ValueError(f"{name} must be in [0, 1], got {found.min().item():.3g} to {found.max().item():.3g}")
     return found.clamp(0, 1)
@@ -276,6 +280,8 @@ def _pictures(name, pictures, shape):
 def _map(unit, explorer):
     """Where unit vectors lie on the PCA map, of the explorer where there is one: a linear map, since PCA is."""
     if explorer is None:
+        if min(unit.shape) < 2:
+            raise ValueError(f"embeddings must have two rows and two columns at least, got {unit.shape}")
         layout, checksum = projections.pca(unit[None]), 0
     else:
         if not isinstance(explorer, Explorer):

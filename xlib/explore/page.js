@@ -1,7 +1,7 @@
 // What stands in for a kernel on a page: it starts what is at each place, `.xlib-kernelless`, when that comes near the
 // window, with the state that came in the page or lies in a script beside it (fetch may read no file from file://).
 
-const NEAR = "600px"; // from the window's edge, where a place is started
+const NEAR = "1200px"; // from the window's edge, where a place is started
 const CAME = (globalThis.xlibCame ??= {}); // key of a script that lies beside the page: what it has brought, or who waits
 
 /** What came with a place under a name: in the page, or in a script that is loaded now, once. Null without it. */

@@ -12,7 +12,7 @@ from xlib.explore.scene import DARK, LIGHT, svg
 from xlib.progress import tqdm
 
 MOST = 320  # states of one panel, of some kB each; a control with more values than that leaves is thinned
-DIGITS = 5  # of a mark's place: a hundredth of a pixel
+DIGITS = 6  # of a mark's place: a hundredth of a pixel
 SHADES = 1000  # of a field's colours, of which the eye tells some hundred
 NEEDS = "needs Python: run the lesson for it"  # what panel.js says beside a button
 COLOURS = {name: f"var(--{name.replace('#', 'c')})" for name in LIGHT | DARK}

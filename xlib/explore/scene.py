@@ -632,7 +632,7 @@ def _round(value):
 def _stops(colours):
     """The hex colours that a colour scale runs through: a name of matplotlib's, or the colours themselves."""
     if isinstance(colours, str):
-        return [to_hex(colormaps[colours](share)) for share in np.linspace(0, 1, 17)]
+        return [to_hex(colour) for colour in colormaps[colours](np.linspace(0, 1, 17))]
     return list(colours)
 
 

@@ -62,6 +62,8 @@ class Plan:
         self._fits("image_encoder", made)
 
     def _fits(self, name, made):
+        if not made.isfinite().all():
+            raise ValueError(f"{name} must give finite numbers, got {made.flatten()[:5].tolist()}")
         if made.shape[1] != self._width:
             raise ValueError(f"{name} must give {self._width} numbers, as embeddings has, got {made.shape[1]}")
 
