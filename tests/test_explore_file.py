@@ -107,10 +107,8 @@ def test_a_table_becomes_a_page(folder, seen, capsys, kind):
     assert address == written.as_uri()
     text = written.read_text("utf-8")
     assert "<script>alert(1)" not in text  # a caption is text, and runs nowhere
-    assert (
-        "café, Größe"
-        in json.loads(re.search(r'"application/json"[^>]*>(.*?)</script>', text, re.S)[1])["state"]["setup"]["captions"]
-    )
+    data = json.loads(re.search(r'"application/json"[^>]*>(.*?)</script>', text, re.S)[1])
+    assert "café, Größe" in data["state"]["setup"]["captions"]
     said = capsys.readouterr().out
     assert f"{name}: 6 items" in said
     for line in ("captions: 'text'", "pictures: 'image'", "classes: 'label'", f"wrote {written}"):

@@ -88,13 +88,6 @@ class Twice(nn.Module):
         return 2 * self.linear(self.flatten(x)) + 1
 
 
-class Odd:
-    index = {"a": "b"}
-
-    def __new__(cls, texts):
-        return texts
-
-
 def with_last_state():
     class Last(TextEncoder):
         def forward(self, tokens):
@@ -162,7 +155,11 @@ REFUSED = {
         ValueError,
         "vocabulary must have tokens below 6.*got 9",
     ),
-    "words": ({"vocabulary": Odd}, TypeError, "vocabulary must have whole numbers in its `index`"),
+    "words": (
+        {"vocabulary": type("Odd", (), {"index": {"a": "b"}, "__call__": str})()},
+        TypeError,
+        "vocabulary must have whole numbers in its `index`",
+    ),
     "explorer": ({"explorer": 3}, TypeError, "explorer must be an Explorer, got int"),
     "examples": ({"examples": [[1]]}, TypeError, "examples must be a floating tensor, got list"),
     "one number": ({"examples": 5}, TypeError, "examples must be a floating tensor, got int"),

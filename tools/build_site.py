@@ -45,9 +45,9 @@ from xlib.explore import Explorer, page  # noqa: E402
 from xlib.explore.pad import Pad  # noqa: E402
 from xlib.explore.panel import Panel  # noqa: E402
 
-# In each kernel, first and last: what lives in the browser gives its form for pages in place of a widget and its still
-# picture. A panel does so at once, while its lesson's names mean what it needs; an explorer at the end, since a later
-# cell may train what it shows.
+# In each kernel, first and last: what lives in the browser gives its form for pages in place of a widget and its
+# still picture. A panel does so at once, while its lesson's names mean what it needs; an explorer at the end, since a
+# later cell may train what it shows.
 START = """
 def _start():
     from IPython.display import display

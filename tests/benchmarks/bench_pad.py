@@ -13,8 +13,8 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 
-for folder in ("", "browser"):
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / folder))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
 from harness import FLAGS, chromium, missing
 from pads import CAPTIONS, COMPUTES, hand, padded, write
 

@@ -262,7 +262,6 @@ function render({ model, el }) {
   }
 
   function begin(point) {
-    if (!strokes.length) picture = null; // a ready picture makes room
     strokes.push([point]);
     drawn();
     return strokes.at(-1);
