@@ -24,7 +24,7 @@ check test: export NUMBA_NUM_THREADS = 1
 
 help:
 	@echo "make lab               open the course in JupyterLab: your own copies of the lessons, in work/"
-	@echo "make check             while you work: style, import rules, examples, quick unit tests; no browser, a minute"
+	@echo "make check             while you work: style, import rules, examples, quick unit tests; no browser"
 	@echo "make test              unit tests, every notebook, and the browser tests"
 	@echo "make site              run the lessons, and write them as web pages that work offline, into site/"
 	@echo "make bench             measure speed and memory beside other libraries, into tests/benchmarks/results.md"

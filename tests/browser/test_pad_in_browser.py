@@ -142,7 +142,7 @@ def test_a_text_is_cut_as_the_vocabulary_cuts_it(sources):
     for each in TEXTS:
         found = sources.evaluate("([text, index]) => tokensOf(text, index)", [each, known.index])
         assert found == (known([each])[0].tolist() if each.strip(" -") else []), each
-    assert sources.evaluate("([text, index]) => tokensOf(text, index)", ["toString forty", {"forty": 9}]) == [1, 9]
+    assert sources.evaluate("([text, index]) => tokensOf(text, index)", ["constructor forty", {"forty": 9}]) == [1, 9]
 
 
 # ---- from strokes to a scan
@@ -192,6 +192,13 @@ def test_numbers_drawn_in_simple_strokes_are_read(sources, clip):
         f"after 150 steps, of 90 numbers in scripted strokes {right} are read right, of held-out scans {right_scans}"
     )
     assert right >= right_scans - 5
+
+
+@pytest.mark.parametrize(("long", "wanted"), [(0.5, 20), (0.01, 4)])
+def test_a_line_across_is_as_long_as_a_digit_is_and_a_dot_stays_one(sources, long, wanted):
+    ink = sources.evaluate("(strokes) => [...framed(strokes)]", [[(0.2, 0.5), (0.2 + long, 0.5)]])
+    columns = np.flatnonzero(np.reshape(ink, (28, 28)).max(0) > 0.5)
+    assert np.ptp(columns) + 1 == pytest.approx(wanted, abs=1)
 
 
 def test_a_stroke_belongs_where_its_middle_is(sources, clip):
@@ -448,6 +455,9 @@ def test_a_caption_of_ones_own_takes_its_place(visit, clip):
     place, cosine = next((i, cosine) for i, (name, cosine) in enumerate(found, 1) if name == shown.caption)
     assert own.inner_text() == f"Your caption: {cosine:.2f}, place {place} of 91.".replace("-", "−")
     assert opened.locator(".diamond").is_visible()
+    words.fill(f"  {found[0][0]} ")
+    mine = opened.locator("li.mine .name")
+    until(lambda: mine.all_inner_texts() == [found[0][0]], "the nearest one's words are as near, and marked")
     words.fill("?!")
     until(lambda: not own.inner_text(), "no word, no place")
 
