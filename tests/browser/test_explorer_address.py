@@ -103,8 +103,9 @@ def test_what_is_chosen_stands_in_the_address_and_can_be_opened_elsewhere(visit,
     assert there.root.get_by_role("slider").input_value() == "1"
     button(there, "Copy link").click()  # which is made of what is seen
     assert hash_of(there) == found.replace("&tab=table", "")
-    table = visit(path, "#tab=table&selected=3,17")
-    assert table.root.locator("tbody tr.picked th").all_inner_texts() == ["thing 3", "thing 17"]
+    there.page.evaluate("() => (location.hash = 'tab=table&selected=3,17')")
+    until(lambda: there.root.locator("tbody tr.picked").count() == 2, "a link on the page is followed")
+    assert there.root.locator("tbody tr.picked th").all_inner_texts() == ["thing 3", "thing 17"]
 
 
 @pytest.mark.parametrize(
