@@ -63,7 +63,7 @@ def test_each_does_what_its_name_says():
     assert by_name["newest"][True]["schedule"]  # YAML reads the key "on" as true
     assert by_name["newest"]["jobs"]["test"]["env"]["REQUIRE_BROWSER"] == "1"
     pages = next(s for s in by_name["site"]["jobs"]["build"]["steps"] if "upload-pages" in s.get("uses", ""))
-    assert f"{pages['with']['path']}/" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
+    assert f"/{pages['with']['path']}/" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
 
 
 def test_macos_and_windows_do_what_the_readme_and_make_check_do():

@@ -140,7 +140,9 @@ def test_the_legend_and_two_maps_have_words_of_what_they_show(browser, tmp_path)
 @pytest.mark.parametrize("width", [390, 1200])
 def test_no_two_words_meet(browser, tmp_path, width):
     rng = np.random.default_rng(3)
-    xy = np.concatenate([at + 0.01 * rng.normal(size=(12, 2)) for at in rng.random((40, 2))])
+    xy = np.concatenate(
+        [at + 0.01 * rng.normal(size=(12, 2)) for at in [(1, 1), *rng.random((39, 2))]]
+    )  # one by the buttons
     captions = [f"{'long' * (1 + g % 4)}word{g}" for g in range(40) for _ in range(12)]
     explore(np.pad(xy, ((0, 0), (0, 2))), captions=captions, coordinates=xy).to_html(tmp_path / "crowd.html")
     opened = Words(browser, tmp_path / "crowd.html", has_touch=True, reduced_motion="reduce")
