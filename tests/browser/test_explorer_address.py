@@ -21,19 +21,19 @@ class Address:
         return self.path.as_uri() + self.hash
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def explorer():
     names = [f"thing {i}" for i in range(40)]
     return make(captions=[*names, *names[:20], *[f"word {i}" for i in range(20, 40)]], title="Forty things", k=4)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def path(explorer, tmp_path_factory):
     explorer.to_html(found := tmp_path_factory.mktemp("address") / "explorer.html")
     return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def two(explorer, path):
     """A page with two explorers, and a heading a long way between them."""
     found = path.with_name("two.html")
@@ -63,7 +63,10 @@ def hash_of(opened):
 
 
 def becomes(opened, hash_):
-    until(lambda: hash_of(opened) == hash_, f"the address ends in {hash_}, not {hash_of(opened)}")
+    try:
+        until(lambda: hash_of(opened) == hash_, f"the address ends in {hash_}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it ends in {hash_of(opened)}") from None
 
 
 def button(opened, name):
@@ -174,8 +177,8 @@ def test_anchors_of_sections_go_on_working(visit, two):
 
 def test_a_section_may_have_the_name_of_a_choice(visit, path):
     found = path.with_name("section.html")
-    section = SPACE.replace("some-heading", "query").replace("height", "padding-top")
-    found.write_text(path.read_text("utf-8").replace("</main>", f"{section}{SPACE}</main>"), "utf-8")
+    section = SPACE.replace("some-heading", "query")  # just below the explorer
+    found.write_text(path.read_text("utf-8").replace("</main>", f"{section}</main>"), "utf-8")
     opened = visit(found, "#query")
     assert opened.page.locator("#query").evaluate("(h) => Math.abs(h.getBoundingClientRect().top) < 200")
 

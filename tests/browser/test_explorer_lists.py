@@ -366,3 +366,22 @@ def test_a_page_without_a_kernel_lists_and_sorts_too(view, browser, tmp_path):
         assert errors == []
     finally:
         page.close()
+
+
+def test_hubs_are_counted_by_the_kernel_and_there_is_no_link_to_a_notebook(view):
+    view.set(listing="")
+    view.button("Hubs").focus()
+    view.press("Enter")
+    view.expect("listing", "hubs")
+    hubs = view.get("hubs")
+    view.lists([view.get("model.captions")[i] for i, _ in hubs])
+    view.says(f"{hubs[0][1]} (")
+    view.rows.first.click()
+    view.expect("selected", [hubs[0][0]])
+    view.says(f"Among the nearest 8 of {hubs[0][1]} items")
+    view.lists([view.get("model.captions")[j] for j, _ in view.get("neighbours")][:40])
+    view.button("← Hubs").click()
+    view.says("the mean is 8")
+    view.press("Escape")
+    view.expect("listing", "")
+    assert not view.button("Copy link").is_visible()
