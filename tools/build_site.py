@@ -77,7 +77,6 @@ _end_of_lesson = _start()
 END = "_end_of_lesson()"
 FACES = {"explorer": Explorer, "panel": Panel, "pad": Pad}
 WIDGET = "application/vnd.jupyter.widget-view+json"
-LIMITS = '<p class="still">Other projections, and all else that needs Python, work in the launched lesson.</p>'
 STILL = '<p class="still">This comes alive in the launched lesson.</p>'
 DATA = re.compile(r'<script type="application/json" class="xlib-(?P<name>[\w-]+)">(?P<text>[^<]*)</script>')
 PICTURE = re.compile(
@@ -198,8 +197,7 @@ def _output(output):
             width = f' width="{int(about["width"])}"' if "width" in about else ""
             return f'<figure><img alt="{alt}"{width} src="data:{kind};base64,{data[kind].strip()}"></figure>'
     if 'class="xlib-kernelless"' in page_form:
-        limits = LIMITS if 'data-kind="explorer"' in page_form else ""
-        return f'<div class="alive">{page_form}{limits}</div>'
+        return f'<div class="alive">{page_form}</div>'
     if page_form:
         return f'<div class="wide">{page_form}</div>'
     if WIDGET in data:
@@ -219,7 +217,7 @@ def _beside(text, name, static):
     def script(match):
         if len(match["text"]) < BESIDE:
             return match[0]
-        key = f"{name}-{hashlib.sha256(match['text'].encode()).hexdigest()[:10]}"
+        key = f"{name}-{hashlib.sha256(match['text'].encode()).hexdigest()[:10]}"  # which stands in the file as well
         (static / f"{key}.js").write_text(f'(globalThis.xlibCame ??= {{}})["{key}:data"] = {match["text"]};', "utf-8")
         return (
             f'<script type="application/json" class="xlib-{match["name"]}" data-key="{key}" '

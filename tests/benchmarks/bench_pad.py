@@ -73,8 +73,9 @@ def main():
     wanted = torch.arange(10, 100).repeat(2)
     scans = numbers.load("test").draw(wanted, generator=torch.Generator().manual_seed(0))
     print("**180 numbers in strokes; one half taken away; 180 held-out scans; R@1 among 90 captions**\n")
-    print("| seed | strokes | scans | cosine, whole | cosine, one half | the digit that is left is named |")
-    print("|---|---|---|---|---|---|")
+    print("| seed | strokes | scans | cosine, whole | cosine, one half | the digit that is left is named "
+          "| a drawn 17 with *seventeen* | with *seven ten* |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|")
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         chrome = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         page = chrome.new_page()
@@ -83,10 +84,13 @@ def main():
             model, _ = train_numbers(seed=seed)
             with torch.no_grad():
                 vectors = F.normalize(model["text"](VOCABULARY(CAPTIONS)), dim=1)
+                made_up = F.normalize(model["text"](VOCABULARY(["seven ten"])), dim=1)
             shown = padded((model, vectors))
             whole = drawn(page, shown, wanted)
             cosines, found = looked_up(model, vectors, whole)
             _, of_scans = looked_up(model, vectors, scans)
+            seventeen, _ = looked_up(model, vectors[17 - 10 :][:1], whole[wanted == 17])
+            seven_ten, _ = looked_up(model, made_up, whole[wanted == 17])
             halves, named = [], []
             for gone in (slice(0, 16), slice(16, 32)):
                 half = whole.clone()
@@ -96,7 +100,8 @@ def main():
                 named.append(share(read % 10, wanted % 10) if gone.start == 0 else share(read // 10, wanted // 10))
             print(
                 f"| {seed} | {share(found, wanted):.3f} | {share(of_scans, wanted):.3f} | {cosines.mean():.3f} "
-                f"| {torch.cat(halves).mean():.3f} | {sum(named) / 2:.3f} |"
+                f"| {torch.cat(halves).mean():.3f} | {sum(named) / 2:.3f} "
+                f"| {seventeen.mean():.3f} | {seven_ten.mean():.3f} |"
             )
         path = Path(folder) / "pad.html"
         write(path, shown)

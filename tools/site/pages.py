@@ -132,7 +132,7 @@ def relinked(text: str, path: str, page: str, lessons: list[str]) -> str:
             return f"[{match['words']}]({to}{hash_}{anchor}{match['title'] or ''})"
         if sync_links.published() and not target.startswith(".."):
             kind = "tree" if (ROOT / target).is_dir() else "blob"
-            to = f"{sync_links.repository()}/{kind}/{sync_links.tag()}/{target}{hash_}{anchor}"
+            to = f"{sync_links.repository()}/{kind}/main/{target}{hash_}{anchor}"
             return f"[{match['words']}]({to}{match['title'] or ''})"
         return match["words"]
 
@@ -376,10 +376,17 @@ def _lesson_links(names, titles, up):
 
 
 def _date(path):
-    """The day on which a file was last stored in git; empty where there is no git."""
-    command = ["git", "-C", str(ROOT), "log", "-1", "--format=%cs", "--", str(path)]
-    try:
+    """The day on which a file was last stored in git; empty where git does not know, as in a clone of the last commit
+    alone, which would be the day of that."""
+
+    def git(*words):
+        command = ["git", "-C", str(ROOT), *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        if git("rev-parse", "--is-shallow-repository") == "true":
+            return ""
+        return git("log", "-1", "--format=%cs", "--", str(path))
     except (OSError, subprocess.CalledProcessError):
         return ""
 
@@ -425,5 +432,5 @@ def _first(module):
 def _code_at(module):
     path = api.file_of(module).relative_to(ROOT).as_posix()
     if sync_links.published():
-        return f"Code: [`{path}`]({sync_links.repository()}/blob/{sync_links.tag()}/{path})"
+        return f"Code: [`{path}`]({sync_links.repository()}/blob/main/{path})"
     return f"Code: `{path}`"

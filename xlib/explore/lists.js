@@ -27,8 +27,8 @@ function createLists(view) {
   ui.toPairs.hidden = !paired.length;
   ui.toHubs.hidden = n <= 2 * k + 1; // nobody can be the neighbour of twice as many as on average
   ui.listings.hidden = ui.toPairs.hidden && ui.toHubs.hidden;
-  ui.absent.hidden = !offline || !data.encodes;
-  ui.absent.textContent = "A caption of your own, and other projections, need Python: run the notebook for these.";
+  ui.absent.hidden = !offline;
+  ui.absent.textContent = `${data.encodes ? "A caption of your own and other" : "Other"} projections need Python: run the notebook for these.`;
   on(ui.toPairs, "click", () => open("pairs"));
   on(ui.toHubs, "click", () => open("hubs"));
 

@@ -23,7 +23,8 @@ function brought(place, name) {
 }
 
 /** `{ state, bytes }` as page.py packs it, unpacked: bytes become DataViews. */
-async function unpackedState({ state, bytes }) {
+async function unpackedState({ state: packedState, bytes }) {
+  const state = structuredClone(packedState); // another place may show the same
   for (const [name, text] of Object.entries(bytes)) {
     const packed = new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))]);
     const data = await new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();

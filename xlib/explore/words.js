@@ -84,7 +84,7 @@ function tellingWords({ spelt, items, of, ends }, rows, at, width, height) {
       if (k >= SHARE * n && k * N > total[w] * n) found.push({ cell, w, sure: surprise(k, n, total[w], N) });
     }
   }
-  // So many words in so many regions: by chance alone one in five maps would have a single word beyond this.
+  // So many words in so many regions: by chance alone at most one in five maps would have a word beyond this.
   const least = 2 * Math.log(tests / 0.2);
   const sure = found.filter((f) => f.sure > least).sort((a, b) => b.sure - a.sure);
   const [used, explained] = [new Set(), new Uint8Array(ends.length)];
