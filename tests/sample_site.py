@@ -66,7 +66,7 @@ def draw(model, scene):
     scene.axes().set(x=(0, 1), y=(0, 2)).line([0, 1], [0, model.width])
     return f"A line up to {model.width}."
 
-panel(Width(), draw, controls={"width": (0.0, 2.0, 0.1)})"""
+panel(Width(), draw, controls={"width": (0.0, 2.0, 0.01)})"""
 FIGURE = """from matplotlib.figure import Figure
 from xlib.course import report
 

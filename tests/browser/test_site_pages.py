@@ -16,6 +16,7 @@ from harness import PIXELS, until
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.xdist_group("site")]  # in the process that builds it
 
 PAGES = ["index", "first", "second", "glossary", "explorer", "results", "search", "404"]
+PAGES += ["api/xlib.clip", "api/xlib.experiments.numbers"]  # signatures and long names
 VIEWS = [*((name, 390, "dark") for name in PAGES), *((name, 1200, "light") for name in PAGES)]
 CONTRAST = """() => {
   const parts = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);

@@ -57,6 +57,9 @@ PATCHES = {
             r'<div id="pst-primary-sidebar"',
             r'<div role="complementary" aria-label="The site" id="pst-primary-sidebar"',
         ),
+        # An argument a line is no list of definitions, and has no terms.
+        (r'<dd>(<em class="sig-param">.*)</dd>', r'<div class="sig-line">\1</div>'),
+        (r'<dl>\s*((?:<div class="sig-line">.*</div>\s*)+)</dl>', r"<div>\1</div>"),
         (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Its pages">'),
         (r'<th class="head[^"]*"><p></p></th>', "<td></td>"),  # a heading that says nothing is none
     ],
