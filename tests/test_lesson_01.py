@@ -180,6 +180,10 @@ def test_handle_and_slider_turn_together():
     turn.grip = [[-5.0, 0.1]]
     assert turn.angle == 179
     assert math.hypot(*turn.grip[0]) == pytest.approx(2.4)
+    for near in (177, -177):  # half a turn is both ends of the slider: it goes to the one that is near
+        turn.angle = near
+        turn.grip = [[-2.4, 0.0]]
+        assert turn.angle == math.copysign(180, near)
     for angle in (-180, 180, 0, -90):
         turn.angle = angle
         assert turn.angle == angle

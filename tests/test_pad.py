@@ -2,12 +2,15 @@
 
 import base64
 import gzip
+import io
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from test_explore_page import HOSTILE, Reader
 from torch import nn
 
@@ -58,6 +61,16 @@ def test_it_says_what_torch_says(encoders):
     assert len(shown.nearest()) == 3
     assert shown.still().startswith("<svg")
     assert shown.still(dark=True) != shown.still()
+
+
+def test_the_still_shows_the_drawing_as_ink_on_paper(encoders):
+    shown, ink = made(encoders), torch.zeros(16, 32)
+    ink[2:5, 7:9] = 1
+    shown.pixels = ink
+    [png] = re.findall(r'href="data:image/png;base64,([^"]+)"', shown.still())
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("L"))
+    tall, wide = picture.shape[0] // 16, picture.shape[1] // 32
+    assert (picture[:: max(tall, 1), :: max(wide, 1)] == 255 * (1 - ink.numpy())).all()
 
 
 def test_it_keeps_the_weights_of_now_and_leaves_the_encoders_alone(encoders):

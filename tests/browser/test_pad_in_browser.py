@@ -211,6 +211,9 @@ def test_a_stroke_belongs_where_its_middle_is(sources, clip):
 # ---- on a page
 
 
+TOLD = "window.told = []; document.addEventListener('xlib-drawn', ({ detail }) => told.push(detail.place))"
+
+
 @pytest.fixture
 def visit(browser, tmp_path):
     """Opens a page that has a pad, without a network; fails on what the console reports, and on any request."""
@@ -227,6 +230,7 @@ def visit(browser, tmp_path):
         )
         contexts.append(context)
         opened = context.new_page()
+        opened.add_init_script(TOLD)
         opened.on("pageerror", lambda error: errors.append(str(error)))
         opened.on("console", lambda message: message.type in ("error", "warning") and errors.append(message.text))
         opened.on("request", lambda request: asked.append(request.url))
@@ -506,6 +510,8 @@ def test_the_star_is_on_the_explorers_map_too(visit, clip):
     canvas = opened.locator(".xlib-explorer canvas").first
     opened.wait_for_timeout(300)
     before = canvas.evaluate(PIXELS)
+    assert opened.locator(".xlib-pad li").count()  # the first scan is read
+    assert opened.evaluate("told") == []  # but nobody has drawn it
     opened.locator(".xlib-pad .sheet").hover()
     opened.get_by_role("button", name="show me one").click()
     until(lambda: canvas.evaluate(PIXELS) != before, "a star")
