@@ -120,8 +120,9 @@ class ImageEncoder(nn.Module):
 
     GroupNorm and not BatchNorm: each image is normalised by itself, so an embedding does not depend on its
     neighbours in the batch, nor on a domain that the running averages were not made for.
-    size: height and width of the images. channels: of each convolution, multiples of 8. forward: images (B, 3, *size)
-    float to (B, embed_dim); `features` gives what the linear map is fed with.
+    size: height and width of the images. channels: of each convolution, multiples of 8. inputs: an image's own
+    channels, 3 for colours, 1 for a spectrogram. forward: images (B, inputs, *size) float to (B, embed_dim);
+    `features` gives what the linear map is fed with.
 
     Example:
         >>> encoder, images = ImageEncoder((8, 8), embed_dim=8).eval(), torch.linspace(0, 1, 384).view(2, 3, 8, 8)
@@ -129,9 +130,16 @@ class ImageEncoder(nn.Module):
         (torch.Size([2, 8]), True)
     """
 
-    def __init__(self, size: tuple[int, int], *, channels: Sequence[int] = (32, 64, 64), embed_dim: int = 64):
+    def __init__(
+        self,
+        size: tuple[int, int],
+        *,
+        channels: Sequence[int] = (32, 64, 64),
+        embed_dim: int = 64,
+        inputs: int = 3,
+    ):
         super().__init__()
-        layers, before, shrink = [], 3, 2 ** (len(channels) - 1)
+        layers, before, shrink = [], inputs, 2 ** (len(channels) - 1)
         for number, width in enumerate(channels, start=1):
             stride = 1 if number == len(channels) else 2
             layers += [
@@ -144,7 +152,7 @@ class ImageEncoder(nn.Module):
         self.project = nn.Linear(before * math.ceil(size[0] / shrink) * math.ceil(size[1] / shrink), embed_dim)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.project(self.features(images))  # (B, 3, H, W) to (B, channels * cells) to (B, embed_dim)
+        return self.project(self.features(images))  # (B, inputs, H, W) to (B, channels * cells) to (B, embed_dim)
 
 
 class TextEncoder(nn.Module):

@@ -1,0 +1,246 @@
+"""Pictures, captions and sounds of numbers in one space, where pictures and sounds never meet in training."""
+
+import functools
+import math
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xlib import _validate, encoders
+from xlib.contrastive import LogitScale, info_nce
+from xlib.course import training
+from xlib.course.runtime import to_device
+from xlib.data import numbers, speech
+from xlib.experiments.numbers import TEMPLATES, TOKENS, VOCABULARY, held_out_numbers, in_words
+from xlib.retrieval import hits
+
+PAIRS = ("picture-text", "sound-text", "sound-picture")
+_SEEN = torch.tensor(numbers.SEEN)
+_IN = {  # the templates of each language
+    language: torch.tensor([i for i, each in enumerate(TEMPLATES) if (in_words(10, each)[-1] == "十") == chinese])
+    for language, chinese in (("en", False), ("zh", True))
+}
+
+
+class Heard(NamedTuple):
+    """What a tower hears of N clips: features (N, 1, 40, 64), see `speech.log_mel`; numbers (N,) and voices (N,)."""
+
+    features: Tensor
+    numbers: Tensor
+    voices: Tensor
+
+
+@functools.cache
+def heard(voices: str = "train", *, language: str = "en") -> Heard:
+    """The clips of `speech.load`, as features; the same tensors at each call.
+
+    Example:
+        >>> clips = heard("test")
+        >>> clips.features.shape[1:], len(clips.numbers) == len(clips.voices)
+        (torch.Size([1, 40, 64]), True)
+    """
+    spoken = speech.load(voices, language=language)
+    features = speech.log_mel([spoken.clip(row) for row in range(len(spoken.numbers))])
+    return Heard(features, spoken.numbers, spoken.voices)
+
+
+def changed(features: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Each clip's features a little slower or faster, earlier or later, higher or lower, and with noise.
+
+    features: (B, 1, 40, 64) float, on the generator's device. Stretched by up to an eighth and moved by up to a
+    twelfth of their size, `encoders.random_affine` without a turn; and normal noise of a standard deviation of up to
+    0.3, drawn for each clip. Returns the same shape.
+
+    Example:
+        >>> still = torch.zeros(2, 1, 40, 64)
+        >>> changed(still, generator=torch.Generator().manual_seed(0)).std() < 0.3
+        tensor(True)
+    """
+    features = encoders.random_affine(features, degrees=0, stretch=1 / 8, shift=1 / 12, generator=generator)
+    loud = 0.3 * torch.rand(len(features), 1, 1, 1, generator=generator, device=features.device)
+    return features + loud * torch.randn(features.shape, generator=generator, device=features.device)
+
+
+def three_towers(seed: int, *, temperature: float | None = 0.1) -> nn.ModuleDict:
+    """Parts "image" (N, 3, 16, 32), "text" (tokens) and "sound" (N, 1, 40, 64), each to (N, 64), and "scale".
+
+    temperature: fixed at this value, from 1e-12 to 1e12; None learns it, from 0.07. Raises ValueError or TypeError.
+
+    Example:
+        >>> towers = three_towers(0)
+        >>> towers["sound"](heard("test").features[:2]).shape, 1 / towers["scale"]().item()
+        (torch.Size([2, 64]), 0.1)
+    """
+    if temperature is not None and not 1e-12 <= _validate.positive("temperature", temperature) <= 1e12:
+        raise ValueError(f"temperature must be from 1e-12 to 1e12, got {temperature}")
+    torch.manual_seed(seed)
+    towers = nn.ModuleDict(
+        {
+            "image": encoders.ImageEncoder((16, 32)),
+            "text": encoders.TextEncoder(len(VOCABULARY)),
+            "sound": encoders.ImageEncoder((speech.BANDS, speech.MOMENTS), channels=(16, 32, 48), inputs=1),
+            "scale": LogitScale(),
+        }
+    )
+    if temperature is not None:
+        nn.init.constant_(towers["scale"].log_scale, -math.log(temperature))
+        towers["scale"].requires_grad_(False)
+    return towers
+
+
+def train_three(
+    *,
+    seed: int = 0,
+    steps: int = 500,
+    pairs: Collection[str] = ("picture-text", "sound-text"),
+    temperature: float | None = 0.1,
+    languages: tuple[str, ...] = numbers.LANGUAGES,
+    device: torch.device | str = "cpu",
+    snapshot: Callable[[nn.ModuleDict], Tensor] | None = None,
+    every: int = 60,
+) -> tuple[nn.ModuleDict, training.Run]:
+    """InfoNCE between the modalities that are paired, all of a step added up: seen numbers alone, training voices.
+
+    In each step and for each kind of pair there are all 78 numbers of `numbers.SEEN`, each once: a picture of any two
+    training scans, a caption in any wording, a sound of any training voice in any of the languages, with a caption in
+    the same language.
+    pairs: one or more of PAIRS. Without "sound-picture", pictures and sounds never meet; each meets captions alone.
+    temperature: see `three_towers`. languages: of the sounds, "en", "zh" or both. snapshot: takes the model, see
+    `training.fit`.
+    Returns the towers, in evaluation mode on `device`, and the Run, with the loss of each kind of pair by its name.
+    Raises ValueError for other pairs, languages or temperatures.
+    Source: ImageBind (Girdhar et al. 2023, arXiv 2305.05665), which pairs five modalities with pictures alone.
+
+    Example:
+        >>> towers, run = train_three(steps=2)
+        >>> sorted(run.history[0]), towers["sound"](heard("test").features[:1]).shape
+        (['loss', 'picture-text', 'sound-text', 'step'], torch.Size([1, 64]))
+    """
+    if isinstance(pairs, str) or not pairs:
+        raise ValueError(f"pairs must hold at least one of {PAIRS}, got {pairs!r}")
+    for pair in pairs:
+        _validate.choice("pairs", pair, PAIRS)
+    if isinstance(languages, str) or not languages:
+        raise ValueError(f"languages must hold at least one of {numbers.LANGUAGES}, got {languages!r}")
+    for language in languages:
+        _validate.choice("languages", language, numbers.LANGUAGES)
+    towers = three_towers(seed, temperature=temperature).to(device)
+    generator = torch.Generator(device).manual_seed(seed)
+    written = numbers.load("train").to(device)
+    tokens, seen = to_device(TOKENS, device), to_device(_SEEN, device)
+    spoken = [_by_number(heard("train", language=language), device) for language in languages]
+    wordings = [to_device(_IN[language], device) for language in languages]
+
+    def any_of(count: int) -> Tensor:
+        return torch.randint(count, (len(seen),), generator=generator, device=device)
+
+    def shuffled() -> Tensor:
+        return seen[torch.randperm(len(seen), generator=generator, device=device)]
+
+    def image(chosen: Tensor) -> Tensor:
+        drawn = encoders.random_affine(written.draw(chosen, generator=generator), generator=generator)
+        return F.normalize(towers["image"](drawn), dim=1)
+
+    def text(chosen: Tensor, wording: Tensor) -> Tensor:
+        return F.normalize(towers["text"](tokens[chosen - 10, wording]), dim=1)
+
+    def sound(chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings, and a wording for each in its language."""
+        features = torch.stack([each[chosen - 10, any_of(each.shape[1])] for each in spoken])  # (languages, 78, ...)
+        wording = torch.stack([each[any_of(len(each))] for each in wordings])
+        which, row = any_of(len(spoken)), torch.arange(len(seen), device=device)
+        z = towers["sound"](changed(features[which, row], generator=generator))
+        return F.normalize(z, dim=1), wording[which, row]
+
+    def loss(step: int) -> dict[str, Tensor]:
+        terms, scale = {}, towers["scale"]()
+        if "picture-text" in pairs:
+            chosen = shuffled()
+            terms["picture-text"] = info_nce(image(chosen), text(chosen, any_of(len(TEMPLATES))), logit_scale=scale)
+        if "sound-text" in pairs:
+            chosen = shuffled()
+            z, wording = sound(chosen)
+            terms["sound-text"] = info_nce(z, text(chosen, wording), logit_scale=scale)
+        if "sound-picture" in pairs:
+            chosen = shuffled()
+            z, _ = sound(chosen)
+            terms["sound-picture"] = info_nce(z, image(chosen), logit_scale=scale)
+        return terms
+
+    watched = {"snapshot": None if snapshot is None else lambda: snapshot(towers), "every": every}
+    return towers, training.fit_one_cycle(
+        towers, loss, steps=steps, rate=3e-3, decay=0.01, generator=generator, title="three towers", **watched
+    )
+
+
+def _by_number(clips: Heard, device: torch.device | str) -> Tensor:
+    """(90, clips of each number, 1, 40, 64): row i holds number 10 + i."""
+    order = clips.numbers.argsort(stable=True)
+    return to_device(clips.features[order].unflatten(0, (len(numbers.NUMBERS), -1)), device)
+
+
+@torch.no_grad()
+def measure_three(
+    towers: nn.ModuleDict, *, voices: str = "test", language: str = "en", galleries: int = 5
+) -> dict[str, float]:
+    """R@1 among 90, of voices and scans that were held out: "... seen" and "... unseen", by whether the number was
+    trained on.
+
+    "sound to text", "picture to text": among the captions in this language and in English. "sound to picture": among
+    90 pictures, one of each number. "sound to text to picture": the detour, from the caption that was nearest to the
+    sound. "picture to sound": among 90 clips, one voice's. All that asks for pictures is the mean over `galleries` of
+    them; "picture to sound" over all voices' takes.
+    "gap": the distance between the means of the sounds and of the pictures of seen numbers, `modality_gap`'s size.
+    voices, language: as of `speech.load`.
+
+    Example:
+        >>> found = measure_three(three_towers(0), galleries=1)  # untrained, so at chance: 1 of 90
+        >>> found["sound to picture seen"] < 0.1, found["sound to text unseen"] < 0.1
+        (True, True)
+    """
+    towers.eval()
+    device = next(towers.parameters()).device
+    pictures, shown, _ = held_out_numbers(0.0)
+    clips = heard(voices, language=language)
+    z = {
+        "picture": torch.cat([towers["image"](part.to(device)).cpu() for part in pictures.split(500)]),
+        "sound": torch.cat([towers["sound"](part.to(device)).cpu() for part in clips.features.split(500)]),
+        "own": _captions(towers, language),
+        "English": _captions(towers, "en"),
+    }
+    z = {name: F.normalize(rows, dim=1) for name, rows in z.items()}
+    walls = z["picture"].unflatten(0, (len(numbers.NUMBERS), -1))[:, :galleries].unbind(1)  # (90, 64) each
+    nearest = z["own"][(z["sound"] @ z["own"].T).argmax(dim=1)]
+    # One voice's first take, its second, the next voice's first ...: each has all numbers in order.
+    takes = len(clips.numbers) // (len(numbers.NUMBERS) * len(clips.voices.unique()))
+    choirs = z["sound"].view(-1, len(numbers.NUMBERS), takes, z["sound"].shape[1]).transpose(1, 2).flatten(0, 1)
+    asked = {
+        "picture to text": (z["picture"], [z["English"]], shown),
+        "sound to text": (z["sound"], [z["own"]], clips.numbers),
+        "sound to picture": (z["sound"], walls, clips.numbers),
+        "sound to text to picture": (nearest, walls, clips.numbers),
+        "picture to sound": (torch.cat(walls), choirs, torch.tensor(numbers.NUMBERS).repeat(galleries)),
+    }
+    result = {}
+    for name, (queries, found, what) in asked.items():
+        right = torch.stack([hits(queries, gallery, k=(1,), targets=what - 10)[:, 0] for gallery in found]).mean(
+            dim=0
+        )
+        is_seen = torch.isin(what, _SEEN)
+        result[f"{name} seen"] = right[is_seen].mean().item()
+        result[f"{name} unseen"] = right[~is_seen].mean().item()
+    means = [
+        rows[torch.isin(what, _SEEN)].mean(dim=0)
+        for rows, what in ((z["sound"], clips.numbers), (z["picture"], shown))
+    ]
+    result["gap"] = (means[0] - means[1]).norm().item()
+    return result
+
+
+def _captions(towers: nn.ModuleDict, language: str) -> Tensor:
+    """The embeddings of the 90 captions, (90, 64)."""
+    tokens = VOCABULARY([numbers.caption(number, language=language) for number in numbers.NUMBERS])
+    return towers["text"](tokens.to(next(towers.parameters()).device)).cpu()
