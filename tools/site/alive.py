@@ -16,7 +16,7 @@ from sphinx.transforms import SphinxTransform
 # Nothing but the site's own files can run or be loaded.
 POLICY = (
     "default-src 'none'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
-    "script-src 'self' 'unsafe-inline'; font-src 'self'"
+    "script-src 'self' 'unsafe-inline'; font-src 'self'; media-src data:"
 )
 MARK = '<meta name="generator" content="xlib tools/build_site.py" />'  # without it, a folder is not ours to replace
 KINDS = ("explorer", "panel", "pad")

@@ -14,7 +14,7 @@ function createCard(view) {
     const cosine = () => data.pairCosine(i, get("step")).toFixed(2);
     const pair = pairs[i] >= 0 ? `cosine with its ${data.modalities.length > 1 ? data.kindOf(pairs[i]) : "pair"} ${cosine()}` : "";
     const several = view.partners.length ? `paired with ${count(view.partners.length)} items` : "";
-    const lines = [captions[i], data.facts(i), pair || several].filter(Boolean);
+    const lines = [captions[i], data.facts(i), pair || several, view.sounds.audible(i) && "click or Enter plays it"].filter(Boolean);
     const text = lines.map((words, l) => h(l ? "span" : "b", { dir: "auto" }, short(words, 120)));
     const picture = h("canvas");
     if (sprites[i] >= 0) drawThumb(view, picture, i, 56);

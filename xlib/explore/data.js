@@ -1,7 +1,7 @@
 // The items as Python has sent them: unpacked, what never changes and what belongs to the snapshots, of which there are
 // more while something is trained; and an item's facts in words.
 
-const PLURAL = { item: "items", image: "pictures", text: "texts" };
+const PLURAL = { item: "items", image: "pictures", sound: "sounds", text: "texts" };
 
 /** What of a text is searched, as `fold` in model.py. */
 function fold(text) {

@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from xlib.explore import clips
 from xlib.explore.pictures import missing, tensor, thumbnails
 
 __all__ = [
-    "captions", "codes", "coordinates", "domains", "labels", "modality", "pairs", "snapshots", "steps", "suggestions",
-    "thumbnails", "values",
+    "captions", "codes", "coordinates", "domains", "labels", "modality", "pairs", "snapshots", "sounds", "steps",
+    "suggestions", "thumbnails", "values",
 ]  # fmt: skip
 
 SINGLE = np.finfo(np.float32)  # what the explorer calculates in
@@ -172,10 +173,29 @@ def _names(name, given, n):
     return [v if v is None else _text(name, i, v) for i, v in enumerate(found)]
 
 
-def modality(given, n, sprites):
-    """n names. Where one is missing, or all are, what has a picture is an image, and "text" where some have none."""
-    some = (sprites < 0).any() and (sprites >= 0).any()
-    usual = ["image" if s >= 0 else "text" if some else "item" for s in sprites]
+def sounds(given, n):
+    """n clips, each as `clips.checked` makes it, or None for an item without one."""
+    if given is None:
+        return [None] * n
+    given = given.iloc[:, 0] if isinstance(given, pd.DataFrame) and given.shape[1] == 1 else given
+    given = given.array if isinstance(given, pd.Series) else given
+    if isinstance(given, str | bytes | dict) or not (hasattr(given, "__len__") and hasattr(given, "__getitem__")):
+        raise TypeError(f"sounds must be a sequence of {n} clips, got {type(given).__name__}")
+    if len(given) != n:
+        raise ValueError(f"sounds must have {n} entries, got {len(given)}")
+    found = [given[i] for i in range(n)]
+    return [None if missing(clip) else clips.checked(f"sounds[{i}]", clip) for i, clip in enumerate(found)]
+
+
+def modality(given, n, sprites, sounds=None):
+    """n names. Where one is missing, or all are: an image is what has a picture, a sound what has a sound only, and
+    "text" what has neither, where others have. sounds: n clips, as above."""
+    heard = [clip is not None for clip in sounds or [None] * n]
+    some = (sprites >= 0).any() or any(heard)
+    usual = [
+        "image" if s >= 0 else "sound" if sound else "text" if some else "item"
+        for s, sound in zip(sprites, heard, strict=True)
+    ]
     return [name or here for name, here in zip(_names("modality", given, n), usual, strict=True)]
 
 

@@ -39,31 +39,42 @@ function decimals(values) {
 }
 
 function createList(view, lists) {
-  const { data, ui, get, set, on, selected, offline } = view;
+  const { data, ui, get, set, on, selected, offline, sounds } = view;
   const { n, captions, kinds, pairs } = data;
   const rows = []; // made once and refilled: focus stays put
   let entries = []; // [item, words, share of its bar or null, what its caption is followed by] of all rows, also of
   // those that are yet to be made
   let [made, answered, searching, waiting, timer] = [CHUNK, "", false, false, 0];
+  // What has a picture; a sound's is its spectrogram.
+  const [seen, withThese] = sounds.some ? ["picture or sound", "Picture or sound"] : ["picture", "With a picture"];
 
-  const top = makeRow("div", "head");
+  const top = makeRow("div", "head", sounds.some || data.speaks);
   const pairRow = makeRow("button", "row pair");
   const rank = h("span", { class: "rank" });
   pairRow.node.prepend(rank);
-  ui.topmost.append(top.node, pairRow.node);
-  ui.invite.textContent = `Click an item to list its nearest neighbours in all ${data.dimensions} dimensions.`;
+  ui.topmost.append(top.node, pairRow.whole);
+  const heard = sounds.some ? "hear it, and to " : "";
+  ui.invite.textContent = `Click an item to ${heard}list its nearest neighbours in all ${data.dimensions} dimensions.`;
 
-  function makeRow(tag, name) {
+  /** A row: its `node`, the button `hear` beside it where something can be heard, and the `whole` of both. */
+  function makeRow(tag, name, audible = sounds.some) {
     const [thumb, bar] = [h("canvas"), h("i")];
     const [caption, meta] = [h("span", { class: "caption", dir: "auto" }), h("span", { class: "meta" })];
     const node = h(tag, { class: name }, thumb, caption, meta, h("span", { class: "bar" }, bar));
-    const row = { node, thumb, caption, meta, bar, index: -1, drawn: null };
-    if (tag === "div") return row;
+    const hear = audible ? sounds.button() : null;
+    const row = { node, thumb, caption, meta, bar, hear, whole: node, index: -1, drawn: null };
+    if (tag === "div") {
+      if (hear) node.append(hear);
+      return row;
+    }
     node.type = "button";
     node.setAttribute(...OWN_KEYS);
     on(node, "click", () => pick(row.index));
-    for (const type of ["pointerenter", "focus"]) on(node, type, () => set({ hover: row.index }));
-    for (const type of ["pointerleave", "blur"]) on(node, type, () => set({ hover: -1 }));
+    if (hear) row.whole = h("div", { class: "audible" }, node, hear); // no button holds another
+    for (const part of hear ? [node, hear] : [node]) {
+      for (const type of ["pointerenter", "focus"]) on(part, type, () => set({ hover: row.index }));
+      for (const type of ["pointerleave", "blur"]) on(part, type, () => set({ hover: -1 }));
+    }
     return row;
   }
 
@@ -75,21 +86,25 @@ function createList(view, lists) {
       row.node.title = `${captions[i]} (${data.facts(i)})`;
       Object.assign(row, { index: i, more, drawn: { theme, atlas } });
     }
+    if (row.hear) sounds.dress(row.hear, i);
     row.meta.textContent = meta;
     row.bar.parentNode.hidden = share === null;
     row.bar.style.width = `${100 * clamp(share ?? 0, 0, 1)}%`;
   }
 
-  /** Select one item, and show that rather than what the search has found. */
+  /** Select one item, let it be heard, and show that rather than what the search has found. */
   function choose(i) {
     view.select([i]);
     leaveSearch();
+    sounds.play(i);
   }
 
   /** The same for a row of the list; of a list of pairs both, and of hubs whose neighbour it is. */
   function pick(i) {
     if (!overview()) return choose(i);
-    set({ selected: get("listing") === "pairs" ? [i, pairs[i]] : [i] });
+    if (get("listing") === "pairs") return set({ selected: [i, pairs[i]] });
+    set({ selected: [i] });
+    sounds.play(i);
   }
 
   // ---- the rows
@@ -108,7 +123,8 @@ function createList(view, lists) {
       const r = ui.list.children.length;
       rows[r] ??= makeRow("button", "row");
       rows[r].node.tabIndex = r < data.k ? 0 : -1; // Tab leaves a long list soon; arrows walk all of it
-      ui.list.append(h("li", {}, rows[r].node));
+      if (rows[r].hear) rows[r].hear.tabIndex = rows[r].node.tabIndex;
+      ui.list.append(h("li", {}, rows[r].whole));
     }
     for (let r = 0; r < shown; r++) {
       const [i, words, share, more] = entries[r];
@@ -198,6 +214,7 @@ function createList(view, lists) {
     top.thumb.hidden = i < 0 || searching;
     if (i >= 0 && !searching) return fillRow(top, i, 52, data.facts(i));
     top.index = -1;
+    if (top.hear) sounds.dress(top.hear, typed && !searching ? TYPED : null);
     const last = data.steps.length - 1; // the encoder is that of this step, whichever is shown
     const placed = get("step") < last ? `, at ${view.stepName(last)}` : "";
     const many = searching ? `“${query}”` : `${count(selected().length)} items selected`;
@@ -210,7 +227,7 @@ function createList(view, lists) {
   /** The row of item i's pair, and how far down either stands in the other's list. */
   function fillPair(i, digits) {
     const pair = i >= 0 ? pairs[i] : -1;
-    pairRow.node.hidden = pair < 0;
+    pairRow.whole.hidden = pair < 0;
     if (pair < 0) return;
     const cosine = data.pairCosine(i, get("step"));
     fillRow(pairRow, pair, 28, cosine.toFixed(digits), cosine);
@@ -230,7 +247,7 @@ function createList(view, lists) {
     const other = onlyOthers(typed);
     ui.all.setAttribute("aria-pressed", !other);
     ui.others.setAttribute("aria-pressed", other);
-    ui.others.textContent = typed ? "With a picture" : "Other modality";
+    ui.others.textContent = typed ? withThese : "Other modality";
     ui.toggle.hidden = !listed || (typed ? !data.pictures || data.pictures === n : data.modalities.length < 2);
   }
 
@@ -247,7 +264,7 @@ function createList(view, lists) {
     if (!listed || !length) return "";
     if (get("listing") === "hubs" && !typed) return `Among the nearest ${data.k} of ${count(length)} items`;
     const nearest = (many, which) => `${length} nearest of ${count(many)} ${which}`;
-    if (onlyOthers(typed) && typed) return nearest(data.pictures, "with a picture");
+    if (onlyOthers(typed) && typed) return nearest(data.pictures, `with a ${seen}`);
     if (!onlyOthers(typed)) return `${length} nearest of all ${count(typed ? n : n - 1)} items`;
     const others = kinds.filter((kind) => kind !== kinds[i]).length;
     const one = data.modalities.length === 2 && data.modalities.find((name) => name !== data.kindOf(i));
@@ -298,7 +315,7 @@ function createList(view, lists) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    goTo(rows.findIndex(({ node }) => node === event.target) + step);
+    goTo(rows.findIndex(({ node, hear }) => node === event.target || hear === event.target) + step);
   });
   view.hotkeys(ui.search, { ArrowDown: () => searching && goTo(0) });
 

@@ -5,7 +5,7 @@ const LISTED = 20; // rows
 const HINT_MARKUP = `
     <div data-ui="hint" class="hint">
       <p data-ui="invite"></p>
-      <p>On the map, arrow keys walk from item to item, Enter selects one, Space adds one, Escape clears,
+      <p>On the map, arrow keys walk from item to item, Enter <span data-ui="chooses">selects one</span>, Space adds one, Escape clears,
       and + − 0 zoom, as Ctrl and the wheel do. Shift and a drag draw a lasso.</p>
       <div data-ui="listings" class="listings" role="group" aria-label="Lists">
         <button data-ui="toPairs" type="button">Worst pairs</button>
@@ -24,6 +24,7 @@ function createLists(view) {
   const ofFirst = data.kinds.filter((kind) => kind === 0).length;
   const even = data.modalities.length === 2 && 2 * ofFirst === n && 2 * k <= n; // as many ask as can be answered with
 
+  if (view.sounds.some) ui.chooses.textContent = "selects one and plays its sound";
   ui.toPairs.hidden = !paired.length;
   ui.toHubs.hidden = n <= 2 * k + 1; // nobody can be the neighbour of twice as many as on average
   ui.listings.hidden = ui.toPairs.hidden && ui.toHubs.hidden;

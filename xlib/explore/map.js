@@ -49,7 +49,7 @@ function unpackLayout(sent, n) {
 
 /** `view.look` is shared by all maps of an explorer: size, theme, atlas, zoom, and the snapshot shown (a fraction
     while it glides). The caller sets what this map shows: `layout`, the rows by `show`, `landed` (where the typed text
-    lies, or null) and `fixed`, the snapshot that it stays at, or null. */
+    lies, or null), `heard` (where its sound does) and `fixed`, the snapshot that it stays at, or null. */
 function createMap(view, canvas) {
   const { data, look } = view;
   const { n, captions, sprites, group, cell, tone } = data;
@@ -57,7 +57,7 @@ function createMap(view, canvas) {
   const at = new Float32Array(2 * n); // where each item is drawn, in CSS pixels
   const last = () => data.steps.length - 1;
   const aspect = Math.min(Math.max(...cell) / Math.min(...cell), 3); // long pictures get the area of square ones
-  const map = { canvas, at, layout: null, rows: data.order, fixed: null, landed: null, drawn: null, labelled: new Set(), words: [] };
+  const map = { canvas, at, layout: null, rows: data.order, fixed: null, landed: null, heard: null, drawn: null, labelled: new Set(), words: [] };
   const widths = new Map(); // of captions, in pixels
   let [image, buffer, made, sheet, stencils, took] = [null, null, "", null, null, 0];
 
@@ -146,9 +146,9 @@ function createMap(view, canvas) {
   function boxAt(t) {
     const box = (step) => {
       const [left, right, bottom, high] = map.layout.boxes[step];
-      if (!map.landed || step !== last()) return [left, right, bottom, high];
-      const [x, y] = map.landed;
-      return [Math.min(left, x), Math.max(right, x), Math.min(bottom, y), Math.max(high, y)];
+      const stars = [map.landed, map.heard].filter((place) => place && step === last());
+      const [xs, ys] = [0, 1].map((axis) => stars.map((place) => place[axis]));
+      return [Math.min(left, ...xs), Math.max(right, ...xs), Math.min(bottom, ...ys), Math.max(high, ...ys)];
     };
     const [from, to] = [box(Math.floor(t)), box(Math.min(Math.floor(t) + 1, last()))];
     return from.map((v, side) => v * (1 - (t % 1)) + to[side] * (t % 1));
@@ -271,7 +271,12 @@ function createMap(view, canvas) {
     for (const i of map.far()) if (!view.lit || view.lit[i]) arrow(i);
     if (map.landed && map.fixed === null && look.position === last()) {
       const { ax, bx, ay, by } = lens(last());
-      star(ax + bx * map.landed[0], ay - by * map.landed[1], scene.typed);
+      const y = ay - by * map.landed[1];
+      if (map.heard) {
+        const v = ay - by * map.heard[1];
+        star(ax + bx * map.heard[0], v, "its sound", true, Math.abs(v - y) < 16 ? 16 * Math.sign(v - y || 1) : 0);
+      }
+      star(ax + bx * map.landed[0], y, scene.typed);
     }
     if (map.drawn && map.fixed === null && look.position === last()) {
       const { ax, bx, ay, by } = lens(last());
@@ -314,18 +319,19 @@ function createMap(view, canvas) {
     ctx.stroke();
   }
 
-  /** Where the typed text lies. */
-  function star(x, y, text) {
+  /** Where the typed text lies, or, hollow, its sound, whose words stand `lower` than the star. */
+  function star(x, y, text, hollow = false, lower = 0) {
     ctx.beginPath();
     for (let k = 0; k < 10; k++) {
       const [angle, r] = [(k * Math.PI) / 5 - Math.PI / 2, k % 2 ? 5 : 12];
       ctx.lineTo(x + r * Math.cos(angle), y + r * Math.sin(angle));
     }
     ctx.closePath();
-    Object.assign(ctx, { fillStyle: look.theme.accent, strokeStyle: look.theme.paper, lineWidth: 2.5 });
+    const { accent, paper } = look.theme;
+    Object.assign(ctx, { fillStyle: hollow ? paper : accent, strokeStyle: hollow ? accent : paper, lineWidth: 2.5 });
     ctx.stroke();
     ctx.fill();
-    words(short(text, 40), x + 15, y);
+    words(short(text, 40), x + 15, y + lower);
   }
 
   function lasso(loop) {

@@ -196,7 +196,7 @@ function createMaps(view, card, words) {
     const scene = { ...choices, loop: gesture?.loop, map: gesture?.map };
     const avoid = [view.one(), hover].filter((i) => i >= 0);
     maps.forEach((map, m) => {
-      map.landed = get("typed") ? (get("landed")[layoutOf(m)] ?? null) : null;
+      [map.landed, map.heard] = ["landed", "heard"].map((place) => (get("typed") && get(place)[layoutOf(m)]) || null);
       map.drawn = layoutOf(m) === "pca" ? view.drawn : null;
       if (labels) {
         map.place(get("step"));
@@ -332,12 +332,16 @@ function createMaps(view, card, words) {
       const i = map.walk(start, dx, dy);
       if (i >= 0) set({ hover: i });
     };
+    const choose = (i) => {
+      view.select([i]);
+      view.sounds.play(i);
+    };
     view.hotkeys(canvas, {
       ArrowLeft: () => walk(-1, 0), ArrowRight: () => walk(1, 0),
       ArrowUp: () => walk(0, -1), ArrowDown: () => walk(0, 1),
       ShiftArrowLeft: () => pan(60, 0), ShiftArrowRight: () => pan(-60, 0),
       ShiftArrowUp: () => pan(0, 60), ShiftArrowDown: () => pan(0, -60),
-      Enter: () => get("hover") >= 0 && view.select([get("hover")]),
+      Enter: () => get("hover") >= 0 && choose(get("hover")),
       " ": () => get("hover") >= 0 && view.select(view.toggled(get("hover"))),
       "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => zoom(0),
     });
@@ -368,11 +372,14 @@ function createMaps(view, card, words) {
       if (way && !moved) {
         const i = map.pick(event.offsetX, event.offsetY);
         if (i < 0) set({ selected: [], typed: "" });
-        else view.select(add ? view.toggled(i) : [i]);
+        else if (add) view.select(view.toggled(i));
+        else choose(i);
       } else if (loop) view.select([...new Set([...(add ? selected() : []), ...map.inside(loop)])]);
       view.redraw();
     });
     on(canvas, "pointercancel", () => (gesture = null));
+    // Or the tap, once it has chosen an item, would also choose what then stands under the finger: see NARROW.
+    on(canvas, "touchend", (event) => event.cancelable && event.preventDefault());
     on(canvas, "pointerleave", () => set({ hover: -1 }));
     on(canvas, "wheel", (event) => {
       const meant = document.activeElement === canvas || event.ctrlKey || event.metaKey;

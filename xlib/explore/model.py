@@ -13,8 +13,9 @@ import torch
 import traitlets as T
 
 from xlib import _validate
-from xlib.explore import inputs, looks, projections
+from xlib.explore import clips, inputs, looks, projections
 from xlib.explore.projections import Layout
+from xlib.progress import tqdm
 
 MATRIX = 64  # rows and columns of the matrix of cosines, at most
 HUBS = 20  # of them listed, at most
@@ -27,7 +28,7 @@ class ExplorerModel(T.HasTraits):
 
     What can be set: `step` (a snapshot's index; clipped), `hover` (a row, or −1), `selected` (a list of rows),
     `query` (text searched in the captions), `among` (where neighbours are looked for: "all", "other" for the other
-    modality only, or "" for what is usual: all, and for a typed caption what has a picture),
+    modality only, or "" for what is usual: all, and for a typed caption what has a picture, which sounds have too),
     `listing` (what is listed beside the map: "pairs", those with the lowest cosine, "hubs", or "" for neither),
     `projection` ("pca", "umap", "axis", or "given" where there are coordinates), `axis` (two texts that span the
     projection "axis"; setting it shows it),
@@ -38,7 +39,7 @@ class ExplorerModel(T.HasTraits):
     where the picture misleads; `ranks` ([there, back]: where its counterpart stands among the rivals seen from it,
     and it among its own rivals seen from the counterpart; 1 is nearest, 0 means no pair); `asked` (what these answers
     are of: [row or −1, typed, among, listing]); `alt_text`. `computing` says what is being worked on while it takes
-    long.
+    long. `sounds` are N MP3 files, b"" for an item without one; `spoken` is that of the typed text.
 
     With `listing` "hubs" `hubs` holds [row, count] pairs, the highest count first: the items that are among the k
     nearest of more than twice as many others as on average, see `occurrences`. For one selected row `neighbours` then
@@ -83,6 +84,7 @@ class ExplorerModel(T.HasTraits):
         *,
         captions=None,
         images=None,
+        sounds=None,
         labels=None,
         values=None,
         domains=None,
@@ -93,6 +95,8 @@ class ExplorerModel(T.HasTraits):
         projection="pca",
         encode=None,
         suggestions=(),
+        speak=None,
+        hear=None,
         title="",
         k=None,
     ):
@@ -104,6 +108,11 @@ class ExplorerModel(T.HasTraits):
         if encode is not None and not callable(encode):
             raise TypeError(f"encode must be a function of a list of texts, got {type(encode).__name__}")
         self.suggestions = inputs.suggestions(suggestions, encode)
+        for name, given, needed in (("speak", speak, encode), ("hear", hear, speak)):
+            if given is not None and not callable(given):
+                raise TypeError(f"{name} must be a function, got {type(given).__name__}")
+            if given is not None and needed is None:
+                raise ValueError(f"{name} needs {'encode' if name == 'speak' else 'speak'} as well, got None")
         self.captions = inputs.captions(captions, n)
         self.labels = inputs.labels(labels, n)
         self.values = inputs.values(values, n)
@@ -111,11 +120,17 @@ class ExplorerModel(T.HasTraits):
         self.pairs = inputs.pairs(pairs, n)
         self.steps = inputs.steps(steps, len(z))
         places = None if coordinates is None else inputs.coordinates(coordinates, n, len(z))
+        heard = inputs.sounds(sounds, n)
         self.sprites, self.thumbnails = inputs.thumbnails(images, n)
-        self.modality = inputs.modality(modality, n, self.sprites)
+        self.modality = inputs.modality(modality, n, self.sprites, heard)
+        self.sprites, self.thumbnails = clips.with_spectrograms(self.sprites, self.thumbnails, heard)
+        # (N,) MP3 files, b"" for none
+        self.sounds = [b"" if clip is None else clips.mp3(clip)
+                       for clip in tqdm(heard, desc="sounds", leave=False, delay=1)]  # fmt: skip
 
         super().__init__()
         self.embeddings, self.encode, self.k = z, encode, int(k)
+        self.speak, self.hear = speak, hear
         self.title = "" if title is None else str(title).encode("utf-8", "replace").decode("utf-8")
         self.classes = sorted(set(self.labels) - {None}, key=lambda c: (isinstance(c, str), c))
         places_of = {c: i for i, c in enumerate(self.classes)}
@@ -130,7 +145,7 @@ class ExplorerModel(T.HasTraits):
         self.unit = [projections.unit(x) for x in z]  # of each snapshot: (N, d)
         self.pair_similarity = np.stack([self._pair_similarity(unit) for unit in self.unit])  # (T, N)
         self._folded = [fold(caption) for caption in self.captions]
-        self.typed_vector = None
+        self.typed_vector, self.spoken, self.heard_vector = None, b"", None  # of the text typed, and of its sound
         self.layouts: dict[str, Layout] = {}  # by name, as far as they have been asked for
         if places is not None:
             self.layouts["given"] = projections.given(z, places)
@@ -306,22 +321,42 @@ class ExplorerModel(T.HasTraits):
         text = proposal["value"].strip()
         if text and self.encode is None:
             raise T.TraitError("typed needs an encoder: explore(..., encode=...)")
-        self.typed_vector = self._encoded(text) if text else None
+        vector = self._encoded(text) if text else None
+        self.spoken, self.heard_vector = self._said(text) if text and self.speak else (b"", None)
+        self.typed_vector = vector
         return text
 
     def _encoded(self, text):
         """The vector (d,) of a text that is no item."""
         if self.encode is None:
             raise T.TraitError(f"{text!r} is the caption of no item, and explore() was given no encode")
+        return self._vector("encode", text, text, "text")
+
+    def _said(self, text):
+        """A text as it is spoken, an MP3 file, and the vector (d,) of that sound, or None where nothing hears it."""
+        try:
+            clip = self.speak(text)
+        except Exception as error:
+            raise T.TraitError(f"speak failed for {text!r}: {error}") from error
+        if clip is None:
+            return b"", None
+        try:
+            spoken = clips.mp3(clips.checked("what speak returns", clip, clips.SPOKEN))
+        except (TypeError, ValueError) as error:
+            raise T.TraitError(f"{error}, for {text!r}") from error
+        return spoken, None if self.hear is None else self._vector("hear", clip, text, "clip")
+
+    def _vector(self, name, given, text, what):
+        """The vector (d,) that a function of this name makes of a text, or of the sound of one."""
         d = self.embeddings.shape[2]
         try:
-            found = torch.as_tensor(self.encode([text])).detach().float().cpu().numpy()
+            found = torch.as_tensor(getattr(self, name)([given])).detach().float().cpu().numpy()
         except Exception as error:
-            raise T.TraitError(f"encode failed for {text!r}: {error}") from error
+            raise T.TraitError(f"{name} failed for {text!r}: {error}") from error
         if found.shape != (1, d):
-            raise T.TraitError(f"encode must return a tensor of shape (1, {d}) for one text, got {found.shape}")
+            raise T.TraitError(f"{name} must return a tensor of shape (1, {d}) for one {what}, got {found.shape}")
         if not np.isfinite(found).all():
-            raise T.TraitError(f"encode must return finite numbers, got NaN or infinity for {text!r}")
+            raise T.TraitError(f"{name} must return finite numbers, got NaN or infinity for {text!r}")
         return found[0]
 
     def _direction(self, text):
@@ -396,7 +431,11 @@ class ExplorerModel(T.HasTraits):
         else:
             return [], [0, 0], "", ""
         pairs = [(j, round(cosine, 4)) for j, cosine in zip(*(a[0].tolist() for a in found), strict=True) if j >= 0]
-        return pairs, ranks, *self._agreement(int(both[0]), len(pairs), step)
+        note, warning = self._agreement(int(both[0]), len(pairs), step)
+        if self.typed and self.heard_vector is not None:
+            cosine = float(projections.unit(self.heard_vector) @ projections.unit(self.typed_vector))
+            note += f" Spoken, it lands at cosine {cosine:.2f} with its text."
+        return pairs, ranks, note, warning
 
     def nearest(self, step, among="all"):
         """(N, k): of each item the k rows nearest to it at a step, among "all" others or those of the "other"
@@ -543,6 +582,8 @@ class ExplorerModel(T.HasTraits):
         counts = " and ".join(f"{n:,} {name}" for name, n in Counter(self.modality).items())
         counts = counts.removesuffix(" item")  # where nothing has a picture
         parts = [f"{self.title or 'Embedding'}: {counts} items; axes {layout.axes[0]} and {layout.axes[1]}."]
+        if heard := sum(map(bool, self.sounds)):
+            parts.append(f"{heard:,} can be heard.")
         if len(self.steps) > 1:
             name = self.step_name(step)
             parts.append(f"{name[0].upper()}{name[1:]} ({step + 1} of {len(self.steps)} snapshots).")

@@ -17,7 +17,9 @@ HERE = Path(__file__).parent
 START = (HERE / "page.js").read_text("utf-8")
 BLOCK = 1_000_000  # numbers in a block of cosines: 4 MB
 # Nothing but what is in the file can run or be loaded.
-POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+POLICY = (
+    "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; media-src data:"
+)
 
 
 def write(path, explorer, pad=None):
@@ -73,6 +75,7 @@ def body(explorer):
     """The place of one explorer on a page, with its state; what is data stays data, whatever its captions hold."""
     # What was typed needs an encoder; everything else that is chosen stays chosen.
     changed = {"offline": offline(explorer.model), "typed": "", "landed": {}, "refused": ""}
+    changed |= {"heard": {}, "spoken": b""}
     still = io.BytesIO()
     static.picture(explorer.model).save(still, "WEBP")
     picture = base64.b64encode(still.getvalue()).decode()

@@ -20,6 +20,7 @@ const MARKUP = `
     </div>
     ${LIST_MARKUP}
     ${REFUSED_MARKUP}
+    ${UNHEARD_MARKUP}
   </div>
   <div data-ui="live" class="unseen" role="status"></div>`; // constant: no data in here
 
@@ -141,6 +142,7 @@ function render({ model, el }) {
     enterList: () => list.enter(),
     onMaps, onTab,
   };
+  view.sounds = createSounds(view);
   const card = createCard(view);
   const maps = createMaps(view, card, createWords(view));
   const matrix = createMatrix(view);
@@ -180,6 +182,7 @@ function render({ model, el }) {
   }
 
   function onSelected() {
+    view.sounds.say("");
     answer();
     card.fill();
     table.fill();
@@ -243,7 +246,7 @@ function render({ model, el }) {
     step: onStep, hover: onHover, query: onQuery, selected: onSelected, among: onSelected, listing: onSelected,
     typed: onTyped,
     refused: controls.fillRefused, words: controls.fillWords, maps: onMaps, projection: onMaps, compare: onMaps, axis: onMaps, computing: onMaps,
-    landed: redraw, loss: curve.draw, neighbours: onAnswer, ranks: onAnswer, hubs: onAnswer, note: onAnswer, warning: onAnswer,
+    landed: redraw, heard: redraw, spoken: onAnswer, loss: curve.draw, neighbours: onAnswer, ranks: onAnswer, hubs: onAnswer, note: onAnswer, warning: onAnswer,
     asked: onAnswer, alt_text: onAnswer, snapshots: onAnswer,
   };
   for (const [name, f] of Object.entries(follow))
@@ -262,6 +265,7 @@ function render({ model, el }) {
   on(ui.root, "focusin", ({ target }) => beside.contains(target) || (origin = target));
   on(ui.root, "keydown", (event) => {
     event.stopPropagation(); // JupyterLab would take arrows and Enter for itself
+    if (event.key === "Escape" && view.sounds.stop()) return; // the sound first
     if (event.key === "Escape") beside.contains(event.target) ? close() : clear();
   });
 
@@ -297,6 +301,7 @@ function render({ model, el }) {
     resize.disconnect();
     restyle.disconnect();
     address?.stop();
+    view.sounds.stop();
     maps.stop();
     controls.stop();
     list.stop();

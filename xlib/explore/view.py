@@ -19,8 +19,8 @@ from xlib.explore.still import Still
 
 HERE = Path(__file__).parent
 # The front end's files. They make one module, in this order: what a file uses while it is read stands before it.
-PARTS = ("common", "data", "items", "map", "card", "curve", "words", "address", "maps", "matrix", "table", "lists",
-         "list", "controls", "offline", "view")  # fmt: skip
+PARTS = ("common", "data", "items", "sounds", "map", "card", "curve", "words", "address", "maps", "matrix", "table",
+         "lists", "list", "controls", "offline", "view")  # fmt: skip
 # Set here, by the front end, or on the model. In this order: what a choice resets stands behind it.
 CHOSEN = ("typed", "axis", "projection", "compare", "step", "hover", "selected", "query", "among",
           "listing")  # fmt: skip
@@ -83,12 +83,15 @@ class Explorer(anywidget.AnyWidget):
     setup = T.Dict().tag(sync=True)
     columns = T.Bytes().tag(sync=True)
     atlas = T.Bytes().tag(sync=True)
+    sounds = T.Bytes().tag(sync=True)  # MP3 files, one behind the other
     # of the snapshots, of which there are others while a model is being trained:
     snapshots = T.Dict().tag(sync=True)
     pair_similarity = T.Bytes().tag(sync=True)
     matrix = T.Bytes().tag(sync=True)
     maps = T.Dict().tag(sync=True)  # further ones when they are asked for
     landed = T.Dict().tag(sync=True)  # where the typed text lies on each map
+    heard = T.Dict().tag(sync=True)  # and where its sound does
+    spoken = T.Bytes().tag(sync=True)  # that sound, an MP3 file
     loss = T.Bytes().tag(sync=True)  # of each step of a training that is followed
     words = T.Bool(True).tag(sync=True)  # whether regions of the map have words, see words.js
     alive = T.Bool(False).tag(sync=True)  # whether a page has shown this explorer
@@ -140,7 +143,8 @@ class Explorer(anywidget.AnyWidget):
         chosen = {name: getattr(self, name) for name in CHOSEN if getattr(self, name) != getattr(model, name)}
         if not chosen:  # it is the model that has changed
             return
-        kept = model.typed_vector, dict(model.layouts)
+        kept = {name: getattr(model, name) for name in ("typed_vector", "spoken", "heard_vector")}
+        kept["layouts"] = dict(model.layouts)
         refused = ""
         try:
             # The browser may send several at once: all or none. What takes long is said before: within the hold
@@ -149,7 +153,8 @@ class Explorer(anywidget.AnyWidget):
                 for name, value in chosen.items():
                     setattr(model, name, value)
         except T.TraitError as error:
-            model.typed_vector, model.layouts = kept
+            for name, value in kept.items():
+                setattr(model, name, value)
             refused = str(error)
             raise
         finally:
@@ -175,9 +180,9 @@ class Explorer(anywidget.AnyWidget):
         if any(self._drawn.get(name) is not layout for name, layout in layouts.items()):
             self._drawn = dict(layouts)
             self.maps = {name: _quantised(layout, _shown(self.model)) for name, layout in layouts.items()}
-        vector = self.model.typed_vector
-        places = {} if vector is None else {name: layout.place(vector) for name, layout in layouts.items()}
-        self.landed = {name: scaled(layouts[name], xy).clip(*LANDS).tolist() for name, xy in places.items()}
+        self.landed = _landing(layouts, self.model.typed_vector)
+        self.heard = _landing(layouts, self.model.heard_vector)
+        self.spoken = self.model.spoken
 
     def follow(self, run):
         """Show how a training goes, while it goes: `training.fit(..., snapshot=..., live=explorer.follow)` calls this
@@ -242,6 +247,12 @@ def scaled(layout, xy):
     return ((xy - low) / np.maximum(spans, 1e-300) * (1 - 2 * strip) + strip) * 65535
 
 
+def _landing(layouts, vector):
+    """{name: [x, y]} where a vector (d,) that is no item lies on each map; nothing for None."""
+    places = {} if vector is None else {name: layout.place(vector) for name, layout in layouts.items()}
+    return {name: scaled(layouts[name], xy).clip(*LANDS).tolist() for name, xy in places.items()}
+
+
 def _quantised(layout, shown):
     steps = range(len(layout.frames))[shown]
     frames = scaled(layout, layout.frames[shown]).clip(0, 65535).round().astype("<u2").tobytes()
@@ -298,7 +309,9 @@ def _payload(model):
         "remarks": model.remarks,
         "cell": list(model.thumbnails.shape[2:0:-1]),
         "across": across,
+        "sounds": [len(file) for file in model.sounds] if any(model.sounds) else [],
         "encodes": model.encode is not None,
+        "speaks": model.speak is not None,
         "suggestions": model.suggestions,
     }
     columns = [model.class_of, kinds, model.pairs, model.sprites, domain_of, model.group, model.colours.of, ranks]
@@ -306,6 +319,7 @@ def _payload(model):
         "setup": setup,
         "columns": np.array(columns, "<i4").tobytes(),
         "atlas": atlas,
+        "sounds": b"".join(model.sounds),
     }
 
 
