@@ -60,6 +60,7 @@ PATCHES = {
         # An argument a line is no list of definitions, and has no terms.
         (r'<dd>(<em class="sig-param">.*)</dd>', r'<div class="sig-line">\1</div>'),
         (r'<dl>\s*((?:<div class="sig-line">.*</div>\s*)+)</dl>', r"<div>\1</div>"),
+        (r' data-bs-toggle="tooltip"', ""),  # it covers the menu, and lies outside of all landmarks: titles do
         (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Its pages">'),
         (r'<th class="head[^"]*"><p></p></th>', "<td></td>"),  # a heading that says nothing is none
     ],
