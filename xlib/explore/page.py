@@ -18,7 +18,7 @@ START = (HERE / "page.js").read_text("utf-8")
 BLOCK = 1_000_000  # numbers in a block of cosines: 4 MB
 # Nothing but what is in the file can run or be loaded.
 POLICY = (
-    "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; media-src data:"
+    "default-src 'none'; img-src data: blob:; media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 )
 
 
