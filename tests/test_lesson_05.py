@@ -608,14 +608,28 @@ def test_a_stored_run_can_be_measured_again(name):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["λ = 0.0", "nine of ten: λ = 1.0"])
-def test_a_stored_run_on_moons_can_be_measured_again(name):
-    data = "skewed" if "nine" in name else "draw_moons"
-    stored = report.stored("05_moons")[f"{name}, from seed 5"][2]
-    again = results.one_moons_run(2, data=data, first=5, **results.MOONS[name])
+def test_a_stored_run_on_moons_can_be_measured_again():
+    [stored] = [row for row in report.stored("05_moons")["λ = 0.0, from seed 5"] if row["seed"] == 2]
+    again = results.one_moons_run(2, data="draw_moons", first=5, **results.MOONS["λ = 0.0"])
     assert again.keys() == stored.keys() - {"seed"}
     for score, allowed in (("source", 0.02), ("target", 0.1), ("A-distance", 0.3), ("last loss", 0.05)):
         assert again[score] == pytest.approx(stored[score], abs=allowed), score
+
+
+@pytest.mark.long
+def test_stored_runs_with_reversal_on_moons_have_the_same_mean_again():
+    """One run alone may end elsewhere on another processor, as it does with another seed; a fault in the code moves
+    the mean of five. Two such means differ by more than is allowed in 1 of 1,000 cases, by 25 stored runs' spread.
+    """
+    name = "nine of ten: λ = 1.0"
+    stored = report.stored("05_moons")
+    again = [results.one_moons_run(seed, data="skewed", first=5, **results.MOONS[name]) for seed in range(5)]
+    rows = [row for first in range(0, 25, 5) for row in stored[f"{name}, from seed {first}"]]
+    assert len(rows) == 25
+    for score in ("source", "target", "A-distance", "last loss"):
+        values = np.array([row[score] for row in rows])
+        allowed = max(0.02, 3.29 * values.std(ddof=1) * (1 / 5 + 1 / 25) ** 0.5)
+        assert np.mean([row[score] for row in again]) == pytest.approx(values.mean(), abs=allowed), score
 
 
 def test_the_curve_of_a_run_ends_at_its_score():
