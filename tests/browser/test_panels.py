@@ -254,15 +254,25 @@ def test_reset_brings_back_what_was_there_at_first(opened, bars, index):
     until(reset.is_disabled, "there is nothing to bring back")
 
 
+# All that a node says while one looks away, and whether the button can be pressed then.
+TOLD = """(node, button) => {
+  window.told = [];
+  const note = () => window.told.push([node.textContent, button.disabled]);
+  new MutationObserver(note).observe(node, { childList: true, characterData: true, subtree: true });
+}"""
+
+
 def test_an_action_says_how_far_it_is(opened, bars):
     work, status = bars.button("work"), bars.root.locator(".progress")
+    status.evaluate(TOLD, work.element_handle())
     work.click()
-    assert work.is_disabled()
-    for i in range(3):
-        until(lambda i=i: status.inner_text() == f"step {i} {HOSTILE}", f"step {i} is told")
-        assert work.is_disabled()
     says(bars, "2 bars, 1.00 high")
     until(lambda: status.inner_text() == "" and work.is_enabled(), "it is done")
+    told = {}  # what was said, and whether the button was out of use when it was first said
+    for words, disabled in opened.page.evaluate("told"):
+        told.setdefault(words, disabled)
+    steps = [f"step {i} {HOSTILE}" for i in range(3)]
+    assert list(told.items())[:4] == [("working…", True), *((step, True) for step in steps)]
 
 
 def test_an_action_that_fails_says_so(opened, bars):
