@@ -37,6 +37,24 @@ VOCABULARY = encoders.Vocabulary(_WORDED)
 TOKENS = VOCABULARY(_WORDED).view(len(numbers.NUMBERS), len(TEMPLATES), -1)  # (90, 6, L): row i says 10 + i
 
 
+def scale_at(temperature: float | None) -> LogitScale:
+    """A scale fixed at this temperature, from 1e-12 to 1e12; None: one that is learned, from 0.07. Raises TypeError
+    or ValueError.
+
+    Example:
+        >>> fixed, learned = scale_at(2.0), scale_at(None)
+        >>> 1 / fixed().item(), fixed.log_scale.requires_grad, learned.log_scale.requires_grad
+        (2.0, False, True)
+    """
+    scale = LogitScale()
+    if temperature is None:
+        return scale
+    if not 1e-12 <= _validate.positive("temperature", temperature) <= 1e12:
+        raise ValueError(f"temperature must be from 1e-12 to 1e12, got {temperature}")
+    nn.init.constant_(scale.log_scale, -math.log(temperature))  # a learned one has bounds
+    return scale.requires_grad_(False)
+
+
 def train_numbers(
     *,
     seed: int = 0,
@@ -64,19 +82,15 @@ def train_numbers(
         >>> 1 / model["scale"]().item()  # the temperature has hardly moved
         0.07
     """
-    if temperature is not None and not 1e-12 <= _validate.positive("temperature", temperature) <= 1e12:
-        raise ValueError(f"temperature must be from 1e-12 to 1e12, got {temperature}")
+    scale = scale_at(temperature)
     torch.manual_seed(seed)
     model = nn.ModuleDict(
         {
             "image": encoders.ImageEncoder((16, 32), channels=(32 * width, 64 * width, 64 * width)),
             "text": encoders.TextEncoder(int(tokens.max()) + 1, width=128 * width),
-            "scale": LogitScale(),
+            "scale": scale,
         }
     ).to(device)
-    if temperature is not None:
-        nn.init.constant_(model["scale"].log_scale, -math.log(temperature))  # a learned one has bounds
-        model["scale"].requires_grad_(False)
     pictures = numbers.load("train").to(device)
     seen = torch.tensor(numbers.SEEN, device=device)
     tokens = to_device(tokens, device)
@@ -227,12 +241,18 @@ def named(model: nn.ModuleDict, pictures: Tensor, shown: Tensor) -> Tensor:
     za = torch.cat(
         [F.normalize(model["image"](model["features"](part)), dim=1) for part in pictures.to(device).split(500)]
     )
-    return hits(za, _captions(model), k=(1,), targets=shown.to(device) - 10)[:, 0].float().cpu()
+    return hits(za, caption_vectors(model), k=(1,), targets=shown.to(device) - 10)[:, 0].float().cpu()
 
 
-def _captions(model: nn.ModuleDict) -> Tensor:
-    """The embeddings of the 90 captions, (90, 64), unit rows."""
-    tokens = VOCABULARY([numbers.caption(number) for number in numbers.NUMBERS])
+def caption_vectors(model: nn.ModuleDict, *, language: str = "en") -> Tensor:
+    """The embeddings of the 90 captions, (90, 64), unit rows, on the model's device.
+
+    Example:
+        >>> vectors = caption_vectors(numbers_model(0), language="zh")
+        >>> vectors.shape, vectors[0].norm().item()
+        (torch.Size([90, 64]), 1.00)
+    """
+    tokens = VOCABULARY([numbers.caption(number, language=language) for number in numbers.NUMBERS])
     return F.normalize(model["text"](tokens.to(next(model.parameters()).device)), dim=1)
 
 
@@ -255,7 +275,7 @@ def measure_numbers(
     model.eval()
     device = next(model.parameters()).device
     is_seen = torch.isin(torch.arange(10, 100), torch.tensor(numbers.SEEN))
-    texts = _captions(model).cpu()
+    texts = caption_vectors(model).cpu()
     result, features = {}, {}
     for domain, of, s, seed in (("source", "mnist", 0.0, 2), ("target", collection, strength, 3)):
         pictures, shown, _ = held_out_numbers(s, collection=of, each=each, seed=seed)

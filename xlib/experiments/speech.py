@@ -1,7 +1,6 @@
 """Pictures, captions and sounds of numbers in one space, where pictures and sounds never meet in training."""
 
 import functools
-import math
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
@@ -9,12 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xlib import _validate, encoders
-from xlib.contrastive import LogitScale, info_nce
+from xlib import _validate, encoders, space
+from xlib.contrastive import info_nce
 from xlib.course import training
 from xlib.course.runtime import to_device
 from xlib.data import numbers, speech
-from xlib.experiments.numbers import TEMPLATES, TOKENS, VOCABULARY, held_out_numbers, in_words
+from xlib.experiments.numbers import (
+    TEMPLATES,
+    TOKENS,
+    VOCABULARY,
+    caption_vectors,
+    held_out_numbers,
+    in_words,
+    scale_at,
+)
 from xlib.retrieval import hits
 
 PAIRS = ("picture-text", "sound-text", "sound-picture")
@@ -74,21 +81,16 @@ def three_towers(seed: int, *, temperature: float | None = 0.1) -> nn.ModuleDict
         >>> towers["sound"](heard("test").features[:2]).shape, 1 / towers["scale"]().item()
         (torch.Size([2, 64]), 0.1)
     """
-    if temperature is not None and not 1e-12 <= _validate.positive("temperature", temperature) <= 1e12:
-        raise ValueError(f"temperature must be from 1e-12 to 1e12, got {temperature}")
+    scale = scale_at(temperature)
     torch.manual_seed(seed)
-    towers = nn.ModuleDict(
+    return nn.ModuleDict(
         {
             "image": encoders.ImageEncoder((16, 32)),
             "text": encoders.TextEncoder(len(VOCABULARY)),
             "sound": encoders.ImageEncoder((speech.BANDS, speech.MOMENTS), channels=(16, 32, 48), inputs=1),
-            "scale": LogitScale(),
+            "scale": scale,
         }
     )
-    if temperature is not None:
-        nn.init.constant_(towers["scale"].log_scale, -math.log(temperature))
-        towers["scale"].requires_grad_(False)
-    return towers
 
 
 def train_three(
@@ -193,7 +195,7 @@ def measure_three(
     90 pictures, one of each number. "sound to text to picture": the detour, from the caption that was nearest to the
     sound. "picture to sound": among 90 clips, one voice's. All that asks for pictures is the mean over `galleries` of
     them; "picture to sound" over all voices' takes.
-    "gap": the distance between the means of the sounds and of the pictures of seen numbers, `modality_gap`'s size.
+    "gap": `space.modality_gap` of the sounds and the pictures of seen numbers.
     voices, language: as of `speech.load`.
 
     Example:
@@ -208,18 +210,17 @@ def measure_three(
     z = {
         "picture": torch.cat([towers["image"](part.to(device)).cpu() for part in pictures.split(500)]),
         "sound": torch.cat([towers["sound"](part.to(device)).cpu() for part in clips.features.split(500)]),
-        "own": _captions(towers, language),
-        "English": _captions(towers, "en"),
     }
     z = {name: F.normalize(rows, dim=1) for name, rows in z.items()}
+    own, english = (caption_vectors(towers, language=each).cpu() for each in (language, "en"))
     walls = z["picture"].unflatten(0, (len(numbers.NUMBERS), -1))[:, :galleries].unbind(1)  # (90, 64) each
-    nearest = z["own"][(z["sound"] @ z["own"].T).argmax(dim=1)]
+    nearest = own[(z["sound"] @ own.T).argmax(dim=1)]
     # One voice's first take, its second, the next voice's first ...: each has all numbers in order.
     takes = len(clips.numbers) // (len(numbers.NUMBERS) * len(clips.voices.unique()))
     choirs = z["sound"].view(-1, len(numbers.NUMBERS), takes, z["sound"].shape[1]).transpose(1, 2).flatten(0, 1)
     asked = {
-        "picture to text": (z["picture"], [z["English"]], shown),
-        "sound to text": (z["sound"], [z["own"]], clips.numbers),
+        "picture to text": (z["picture"], [english], shown),
+        "sound to text": (z["sound"], [own], clips.numbers),
         "sound to picture": (z["sound"], walls, clips.numbers),
         "sound to text to picture": (nearest, walls, clips.numbers),
         "picture to sound": (torch.cat(walls), choirs, torch.tensor(numbers.NUMBERS).repeat(galleries)),
@@ -232,15 +233,6 @@ def measure_three(
         is_seen = torch.isin(what, _SEEN)
         result[f"{name} seen"] = right[is_seen].mean().item()
         result[f"{name} unseen"] = right[~is_seen].mean().item()
-    means = [
-        rows[torch.isin(what, _SEEN)].mean(dim=0)
-        for rows, what in ((z["sound"], clips.numbers), (z["picture"], shown))
-    ]
-    result["gap"] = (means[0] - means[1]).norm().item()
+    of_seen = (z["sound"][torch.isin(clips.numbers, _SEEN)], z["picture"][torch.isin(shown, _SEEN)])
+    result["gap"] = space.modality_gap(*of_seen).size.item()
     return result
-
-
-def _captions(towers: nn.ModuleDict, language: str) -> Tensor:
-    """The embeddings of the 90 captions, (90, 64)."""
-    tokens = VOCABULARY([numbers.caption(number, language=language) for number in numbers.NUMBERS])
-    return towers["text"](tokens.to(next(towers.parameters()).device)).cpu()

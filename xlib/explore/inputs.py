@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from xlib.explore import clips
-from xlib.explore.pictures import missing, tensor, thumbnails
+from xlib.explore.pictures import missing, sequence, tensor, thumbnails
 
 __all__ = [
     "captions", "codes", "coordinates", "domains", "labels", "modality", "pairs", "snapshots", "sounds", "steps",
@@ -177,12 +177,7 @@ def sounds(given, n):
     """n clips, each as `clips.checked` makes it, or None for an item without one."""
     if given is None:
         return [None] * n
-    given = given.iloc[:, 0] if isinstance(given, pd.DataFrame) and given.shape[1] == 1 else given
-    given = given.array if isinstance(given, pd.Series) else given
-    if isinstance(given, str | bytes | dict) or not (hasattr(given, "__len__") and hasattr(given, "__getitem__")):
-        raise TypeError(f"sounds must be a sequence of {n} clips, got {type(given).__name__}")
-    if len(given) != n:
-        raise ValueError(f"sounds must have {n} entries, got {len(given)}")
+    given = sequence("sounds", given, n, "clips")
     found = [given[i] for i in range(n)]
     return [None if missing(clip) else clips.checked(f"sounds[{i}]", clip) for i, clip in enumerate(found)]
 

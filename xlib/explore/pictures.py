@@ -13,6 +13,18 @@ from xlib.data.pictures import as_rgb, as_rgba, opened
 THUMBNAIL = 48  # pixels of a thumbnail's longer side: sharp at 24 CSS pixels on a dense screen
 
 
+def sequence(name, given, n, what):
+    """What is given as n pictures or the like, to be indexed from 0; its entries are not looked at. Raises TypeError
+    or ValueError with this name."""
+    given = given.iloc[:, 0] if isinstance(given, pd.DataFrame) and given.shape[1] == 1 else given
+    given = given.array if isinstance(given, pd.Series) else given
+    if isinstance(given, str | bytes | dict) or not (hasattr(given, "__len__") and hasattr(given, "__getitem__")):
+        raise TypeError(f"{name} must be a sequence of {n} {what}, got {type(given).__name__}")
+    if len(given) != n:
+        raise ValueError(f"{name} must have {n} entries, got {len(given)}")
+    return given
+
+
 def thumbnails(images, n):
     """(N,) index of each item's thumbnail or −1, and the thumbnails: (M, h, w, 4) uint8, one size for all.
 
@@ -22,12 +34,7 @@ def thumbnails(images, n):
     """
     if images is None:
         return np.full(n, -1), np.zeros((0, 1, 1, 4), np.uint8)
-    images = images.iloc[:, 0] if isinstance(images, pd.DataFrame) and images.shape[1] == 1 else images
-    images = images.array if isinstance(images, pd.Series) else images
-    if isinstance(images, str | bytes | dict) or not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
-        raise TypeError(f"images must be a sequence of {n} pictures, got {type(images).__name__}")
-    if len(images) != n:
-        raise ValueError(f"images must have {n} entries, got {len(images)}")
+    images = sequence("images", images, n, "pictures")
     sprites, small = np.full(n, -1), []
     for i in range(n):
         picture = _small(i, images[i])
