@@ -37,7 +37,7 @@ help:
 	@echo "make constraints       write what is installed in .venv to constraints.txt"
 
 lab:
-	$(SETUP)
+	$(SETUP) --optional speech
 	@$(RUN) tools/lab.py $(ARGS)
 
 check:
@@ -51,13 +51,13 @@ check:
 # The tests of Binder and Colab come first, by themselves: they need a package index, and no other test may have a
 # network. Their status 5 means that ARGS chose none of them.
 test:
-	$(SETUP) --extras test,browser
+	$(SETUP) --extras test,browser --optional speech
 	@$(RUN) -m pytest tests/launch -n 2 --dist=loadfile $(ARGS) || [ $$? = 5 ]
 	@$(ISOLATE) $(RUN) -m pytest tests notebooks xlib --nbmake --nbmake-timeout=600 --doctest-modules \
 		-n $(WORKERS) --maxprocesses=8 --dist=loadgroup $(ARGS)
 
 site:
-	$(SETUP) --extras site
+	$(SETUP) --extras site --optional speech
 	@$(RUN) tools/build_site.py $(ARGS)
 
 bench:
@@ -65,7 +65,7 @@ bench:
 	@$(RUN) tests/benchmarks/run.py $(ARGS)
 
 results:
-	$(SETUP)
+	$(SETUP) --optional speech
 	@$(RUN) tools/results.py $(ARGS)
 
 paper:
@@ -73,11 +73,11 @@ paper:
 	@$(RUN) tools/paper.py $(ARGS)
 
 picture:
-	$(SETUP) --extras browser
+	$(SETUP) --extras browser --optional speech
 	@$(RUN) tools/picture.py $(ARGS)
 
 times:
-	$(SETUP) --extras test
+	$(SETUP) --extras test --optional speech
 	@$(RUN) tools/measure_lessons.py $(ARGS)
 
 links:

@@ -5,9 +5,12 @@ import functools
 import json
 import re
 
+import pytest
 import torch
 from lessons import NOTEBOOKS
 from torch import nn
+
+from xlib.experiments.speech import heard
 
 
 def run(lesson, scope, *cells):
@@ -75,6 +78,21 @@ def scaling():
     return run("07_scaling", scope, "play-panel", "play-show")
 
 
+@functools.cache
+def sound():
+    """With the clips that come along, of the same voices on all machines."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xlib.data.speech.missing", lambda: "a test wants it so")
+        patch.setattr("xlib.data.speech._say_once", lambda reason: None)
+        cells = ("first-look-sounds", "mel-panel", "baseline-run", "bridge-panel")
+        heard.cache_clear()
+        scope = run("08_sound", start(), "set-up", *cells)
+        scope["towers"] = scope["three_towers"](0).eval()
+        run("08_sound", scope, "asif-panel")
+        heard.cache_clear()
+    return scope
+
+
 def start():
     return {"display": lambda *shown: None}  # IPython's
 
@@ -104,6 +122,9 @@ PANELS = {
     "06 map": (combined, "map_panel"),
     "07 first": (scaling, "first_panel"),
     "07 plan": (scaling, "plan_panel"),
+    "08 moment": (sound, "mel_panel"),
+    "08 bridge": (sound, "bridge_panel"),
+    "08 anchors": (sound, "asif_panel"),
 }
 
 

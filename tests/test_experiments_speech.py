@@ -186,6 +186,8 @@ def test_what_is_measured_is_what_plain_loops_find(monkeypatch):
         for wall in walls:
             asked("sound to picture", sound, wall, number)
             asked("sound to text to picture", nearest, wall, number)
+            centred = F.normalize(wall - images.mean(dim=0))
+            asked("centred sound to picture", sound - sounds.mean(dim=0), centred, number)
     for voice in range(3):
         for take in range(2):
             of_voice = [((voices == voice) & (of_clip == n)).nonzero()[take, 0] for n in numbers.NUMBERS]
@@ -198,7 +200,16 @@ def test_what_is_measured_is_what_plain_loops_find(monkeypatch):
     kept = [torch.tensor([n in SEEN for n in each.tolist()]) for each in (of_clip, shown)]
     gap = sounds[kept[0]].mean(dim=0) - images[kept[1]].mean(dim=0)
     assert found["gap"] == pytest.approx(gap.norm().item(), rel=1e-5)
-    assert found.keys() == {*right, "gap"}
+    own = {}
+    for sound, number in zip(sounds, of_clip.tolist(), strict=True):
+        if number in SEEN:
+            own.setdefault("cosine sound to text", []).append(sound @ captions["zh"][number - 10])
+            own.setdefault("cosine sound to picture", []).extend(sound @ wall[number - 10] for wall in walls)
+    for wall in walls:
+        own.setdefault("cosine picture to text", []).extend(wall[n - 10] @ captions["en"][n - 10] for n in SEEN)
+    for name, cosines in own.items():
+        assert found[name] == pytest.approx(torch.stack(cosines).mean().item(), rel=1e-4), name
+    assert found.keys() == {*right, *own, "gap"}
 
 
 def test_a_changed_clip_is_much_like_it_was_and_never_the_same():

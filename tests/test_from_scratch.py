@@ -2,6 +2,7 @@
 
 import ast
 import math
+import os
 import re
 import runpy
 import subprocess
@@ -14,7 +15,7 @@ import torch
 from xlib import contrastive, encoders
 from xlib import dann as reference
 from xlib.course import report
-from xlib.data import digits
+from xlib.data import digits, speech
 from xlib.experiments.digits import digits_model, draw_digits, measure_digits, train_digits
 from xlib.experiments.numbers import (
     TOKENS,
@@ -25,6 +26,7 @@ from xlib.experiments.numbers import (
     numbers_model,
     train_numbers,
 )
+from xlib.experiments.speech import heard, measure_three, three_towers, train_three
 
 FOLDER = results.FOLDER.parent / "from_scratch"
 NAMES = tuple(results.FROM_SCRATCH)
@@ -32,8 +34,9 @@ METHODS = {
     "clip": ("chance", "untrained", "CLIP"),
     "dann": ("chance", "source only", "DANN", "trained on target"),
     "combined": ("chance", "source only", "CLIP + DANN 0.3"),
+    "three": ("chance", "sound to text", "sound to picture", "through text"),
 }
-clip, dann, combined = (results.from_scratch_script(name) for name in ("clip", "dann", "combined"))
+clip, dann, combined, three = (results.from_scratch_script(name) for name in METHODS)
 
 
 def seeded(seed=0):
@@ -81,15 +84,19 @@ def test_the_variable_decides_the_device(name, monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_from_another_folder_and_prints_chance_and_a_baseline(name, tmp_path):
     command = [sys.executable, "-X", "importtime", FOLDER / f"{name}.py", "--steps", "3", "--seed", "1"]
-    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8")
+    (tmp_path / "espeakng_loader.py").write_text("raise ImportError", "utf-8")  # as where it is not installed
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
+    env = os.environ | {"PYTHONPATH": path}
+    found = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, encoding="utf-8")
     assert found.returncode == 0, found.stderr[-2000:]
     lines = [line for line in found.stdout.splitlines() if re.search(r"\d\.\d{3}", line)]
     printed = {re.split(r" {2,}", line)[0]: re.findall(r"\d\.\d{3}", line) for line in lines}
     assert tuple(printed) == METHODS[name]
     assert set(printed["chance"]) == {"0.100" if name == "dann" else "0.011"}
-    columns = {"clip": 2, "dann": 2, "combined": 4}[name]
+    columns = {"clip": 2, "dann": 2, "combined": 4, "three": 2}[name]
     assert all(len(row) == columns and 0 <= float(max(row)) <= 1 for row in printed.values()), found.stdout
     assert re.search(r"0%\|.*0/3", found.stderr), "there is no progress bar"
+    assert ("spoken by fewer voices" in found.stderr) == (name == "three")
     # Its folder comes first on the path: no import may take one of the scripts for a module of that name.
     imported = set(re.findall(r"(?m)^import time:[\d |]+\| *([\w.]+)$", found.stderr))
     assert "torch" in imported
@@ -101,7 +108,7 @@ def test_it_runs_from_another_folder_and_prints_chance_and_a_baseline(name, tmp_
 # --- what the files define is what the lessons teach -----------------------------------------------
 
 
-@pytest.mark.parametrize("script", [clip, combined], ids=["clip", "combined"])
+@pytest.mark.parametrize("script", [clip, combined, three], ids=["clip", "combined", "three"])
 def test_info_nce_is_the_lessons(script):
     za, zb, scale = rows(7, 5), rows(7, 5, seed=1), torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
     ours, theirs = script.info_nce(za, zb, scale), contrastive.info_nce(za, zb, logit_scale=scale)
@@ -132,7 +139,7 @@ def test_the_ramp_is_the_lessons():
         assert dann.ramp(progress) == pytest.approx(reference.dann_coeff(progress), abs=1e-12)
 
 
-@pytest.mark.parametrize("change", [clip.random_affine, combined.augment])
+@pytest.mark.parametrize("change", [clip.random_affine, combined.augment, three.random_affine])
 def test_pictures_are_changed_as_in_the_lessons(change):
     images = torch.rand(9, 3, 16, 32, generator=seeded())
     ours, theirs = change(images, seeded(1)), encoders.random_affine(images, generator=seeded(1))
@@ -153,7 +160,7 @@ def test_digits_are_drawn_on_photographs_as_in_the_lesson():
         torch.testing.assert_close(ours, draw_digits(scans, photos, strength, generator=seeded()))
 
 
-@pytest.mark.parametrize("script", [clip, combined], ids=["clip", "combined"])
+@pytest.mark.parametrize("script", [clip, combined, three], ids=["clip", "combined", "three"])
 def test_captions_become_the_same_tokens(script):
     assert torch.equal(script.tokenise(script.CAPTIONS).unflatten(0, (90, 6)), TOKENS)
     assert len(script.WORDS) + 2 == len(VOCABULARY)
@@ -239,6 +246,31 @@ def test_combined_takes_the_lessons_steps(monkeypatch, ours, align, grey, guess)
     assert same_way(before[-1], after[-1], lessons_own[-1])  # the scale does not decay
 
 
+@pytest.fixture
+def clips_that_come_along(monkeypatch):
+    """A few voices, as where the engine is missing, and nobody waits for it to speak."""
+    monkeypatch.setattr(speech, "missing", lambda: "a test wants it so")
+    monkeypatch.setattr(speech, "_say_once", lambda reason: None)
+    heard.cache_clear()
+    yield
+    heard.cache_clear()
+
+
+def three_parts(model):
+    """In the order of the lesson's."""
+    return model.image, model.embed, model.gru, model.project, model.sound
+
+
+@pytest.mark.long
+def test_three_takes_the_lessons_steps(clips_that_come_along):
+    torch.manual_seed(3)
+    model = three.Towers()
+    start = flat(*three_parts(model))
+    three.train(model, 3, 3)
+    lesson, _ = train_three(seed=3, steps=3)
+    assert same_way(start, flat(*three_parts(model)), flat(*(lesson[name] for name in ("image", "text", "sound"))))
+
+
 def test_each_row_is_of_the_training_that_it_names(monkeypatch):
     monkeypatch.setattr(
         dann, "train", lambda title, seed, steps, coeff=None, labelled=0.0: (seed, steps, coeff, labelled)
@@ -262,6 +294,17 @@ def test_each_row_is_of_the_training_that_it_names(monkeypatch):
     assert (other["seed"], other["steps"], other["coeff"]) == (103, 4, 0.3)
     usual = combined.main()["source only"]
     assert (usual["start"]["steps"], usual["steps"]) == (results.CLEAN_STEPS, results.ADAPT_STEPS)
+
+
+def test_a_seed_decides_where_three_towers_start(monkeypatch):
+    monkeypatch.setattr(
+        three, "recall_at_1", lambda model: {"start": flat(*three_parts(model)), "train": model.asked}
+    )
+    monkeypatch.setattr(three, "train", lambda model, seed, steps: setattr(model, "asked", (seed, steps)))
+    found, theirs = three.main(3, 8), three_towers(3)
+    assert torch.equal(found["start"], flat(*(theirs[name] for name in ("image", "text", "sound"))))
+    assert found["train"] == (3, 8)
+    assert three.main()["train"] == (0, results.THREE_STEPS)
 
 
 def test_training_leaves_the_start_alone():
@@ -303,6 +346,7 @@ def test_its_docstring_quotes_the_stored_means():
             "combined",
             [f"{m}, target {w}" for w in ("seen", "unseen") for m in ("source only", "CLIP + DANN 0.3")],
         ),
+        ("three", ("sound to picture, seen", "sound to picture, unseen", "through text, seen")),
     ):
         said = results.from_scratch_script(name).__doc__
         stored = report.stored("from_scratch")[name]
@@ -347,3 +391,23 @@ def test_combined_measures_what_the_lesson_measures(monkeypatch):
     assert found["source seen"] > found["target seen"] + 0.05
     again = combined.recall_at_1(model)
     assert again == pytest.approx({name: found[name] for name in again}, abs=0.002)
+
+
+@pytest.mark.long
+def test_three_measures_what_the_lesson_measures(clips_that_come_along):
+    lesson, _ = train_three(seed=1, steps=40)
+    model = three.Towers()
+    theirs = [p for name in ("image", "text", "sound") for p in lesson[name].parameters()]
+    for a, b in zip((p for part in three_parts(model) for p in part.parameters()), theirs, strict=True):
+        a.data.copy_(b)
+    found, again = measure_three(lesson), three.recall_at_1(model)
+    assert found["sound to text seen"] > 0.2
+    assert not model.training  # dropout is off
+    for method, row in again.items():
+        name = method.replace("through text", "sound to text to picture")
+        assert row == pytest.approx({which: found[f"{name} {which}"] for which in row}, abs=0.002), method
+
+
+def test_no_result_is_made_of_the_few_clips_that_come_along(clips_that_come_along):
+    with pytest.raises(RuntimeError, match="all voices, and a test wants it so"):
+        results.one_from_scratch_run(0, "three")

@@ -12,10 +12,10 @@ from fake_mps import MPS, lacking, mps
 from torch import nn
 from torch.testing import assert_close
 
-from xlib import clip, contrastive, dann, encoders, mmd, retrieval, scale, space
+from xlib import bridge, clip, contrastive, dann, encoders, mmd, retrieval, scale, space
 from xlib.combined import combined_loss, self_training_loss
 from xlib.course import runtime
-from xlib.data import digits, emoji, numbers
+from xlib.data import digits, emoji, numbers, speech
 from xlib.experiments import digits as on_digits
 from xlib.experiments import emoji as on_emoji
 from xlib.experiments import numbers as on_numbers
@@ -169,6 +169,9 @@ MEASURES = {
     "cca": lambda a, b: space.cca(a, b, dim=2),
     "retrieval": retrieval.retrieval,
     "hits": lambda a, b: retrieval.hits(a, b, k=(1, 5)),
+    "cosine_range": lambda a, b: bridge.cosine_range(a[:, 0], b[:, :1]),
+    "detour": lambda a, b: bridge.detour(a, b[:15], b),
+    "relative": lambda a, b: bridge.relative(a, b, keep=7, power=8),
     "median_bandwidth": mmd.median_bandwidth,
     "permutation_test": lambda a, b: mmd.permutation_test(a, b, generator=torch.Generator().manual_seed(0)),
     "proxy_a_distance": dann.proxy_a_distance,
@@ -281,10 +284,14 @@ def test_an_experiment_runs(name):
         EXPERIMENTS[name]()
 
 
-@pytest.mark.parametrize("name", list(results.FROM_SCRATCH))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name == "three")) for name in results.FROM_SCRATCH]
+)
 def test_a_one_file_version_runs(name, monkeypatch):
     script = results.from_scratch_script(name)
     monkeypatch.setattr(script, "DEVICE", MPS)
+    monkeypatch.setattr(speech, "missing", lambda: "a test wants it so")  # a few clips will do
+    monkeypatch.setattr(speech, "_say_once", lambda reason: None)
     with mps():
         assert len(script.main(steps=1)) >= 3
 

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from xlib import _validate, contrastive, dann, mmd, retrieval, scale, space
+from xlib import _validate, bridge, contrastive, dann, mmd, retrieval, scale, space
 from xlib.combined import combined_loss, self_training_loss
 from xlib.course import training
 
@@ -142,6 +142,8 @@ LOSSES = {
     "info_nce_tiled, learned": lambda a, b: scale.info_nce_tiled(a, b, logit_scale=learned(a)),
     "siglip_tiled": lambda a, b: scale.siglip_tiled(a, b, logit_scale=5.0, logit_bias=-3.0, tile=5),
     "siglip_tiled, learned": lambda a, b: scale.siglip_tiled(a, b, logit_scale=learned(a), logit_bias=b[0, :1]),
+    "relative": lambda a, b: bridge.relative(a, b, keep=3, power=4).sum(),
+    "relative, a tensor": lambda a, b: bridge.relative(a, b, keep=3, power=learned(a)).sum(),
     "info_nce_distributed": lambda a, b: scale.info_nce_distributed(a, b, logit_scale=5.0),
 }
 RANDOM = {
@@ -343,6 +345,8 @@ def test_measurements_look_at_what_they_measure():
     bad[2, 1] = torch.nan
     for call in (
         lambda: retrieval.retrieval(a, bad),
+        lambda: bridge.detour(bad, a, b),
+        lambda: bridge.detour(a, b, bad),
         lambda: space.procrustes(a, bad),
         lambda: space.cca(a, bad, dim=1),
         lambda: space.cca(a, b, dim=1).project_b(bad),

@@ -20,7 +20,7 @@ from torch.autograd import forward_ad
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from xlib import clip, combined, contrastive, dann, mmd, retrieval, scale, space
+from xlib import bridge, clip, combined, contrastive, dann, mmd, retrieval, scale, space
 from xlib.course import report
 from xlib.data import toy
 from xlib.online.pretrained import measure_retrieval
@@ -104,6 +104,8 @@ CALLS = {
     "retrieval.hits": (0, lambda a, b: retrieval.hits(a, b, targets=some_of(a, b))),
     "retrieval.retrieval": (0, lambda a, b: recalls(retrieval.retrieval(a, b, targets=some_of(a, b), resamples=20))),
     "online.pretrained.measure_retrieval": (0, lambda a, b: two_ways(a, torch.cat([a, b]), torch.arange(24) % 12)),
+    "bridge.detour": (0, lambda a, b: bridge.detour(a, b[:6], b.roll(1, dims=1))),
+    "bridge.relative": (0, lambda a, b: bridge.relative(a, b, keep=2, power=3)),
     # 1: a length
     "space.alignment, alpha 1": (1, lambda a, b: space.alignment(a, b, alpha=1)),
     "space.modality_gap": (
@@ -173,6 +175,9 @@ ELSEWHERE = {  # public, and without a tensor of any size to be given
     "dann.DomainClassifier": "a network",
     "clip.CLIPModel": "a network",
     "dann.proxy_a_distance": "slow; below",
+    "bridge.CosineRange": "a result",
+    "bridge.cosine_range": "cosines, from -1 to 1",
+    "bridge.norm_parameters": "says which weights may learn",
     "scale.cached_backward": "calls what it is given; below",
     "scale.all_gather_with_grad": "copies",
     "scale.extra_memory": "measures a call",
@@ -186,6 +191,7 @@ METHODS = {
     "dann": dann,
     "combined": combined,
     "scale": scale,
+    "bridge": bridge,
 }
 
 
@@ -286,6 +292,8 @@ EITHER = [
     "space.cca, without regularisation",
     "retrieval.hits",
     "retrieval.retrieval",
+    "bridge.detour",
+    "bridge.relative",
 ]
 
 
@@ -415,7 +423,7 @@ MIXED = {
 
 
 FAR = ("far from the origin", "two far clusters")
-DOTS = ("info_nce", "siglip", "combined", "retrieval", "procrustes")  # of dot products far out float32 has few digits
+DOTS = ("info_nce", "siglip", "combined", "retrieval", "procrustes", "bridge")  # far out, dots have few digits
 ONE_DIRECTION = (*FAR, "one long row", "one huge coordinate")  # beside which no other turn counts
 
 

@@ -51,6 +51,7 @@ def test_a_file_in_the_letters_of_the_system_is_seen():
         ("notebooks/from_scratch/clip.py", ["--help"], "CLIP in one file"),
         ("notebooks/from_scratch/dann.py", ["--help"], "DANN in one file"),
         ("notebooks/from_scratch/combined.py", ["--help"], "CLIP + DANN in one file"),
+        ("notebooks/from_scratch/three.py", ["--help"], "Three modalities in one file"),
         ("notebooks/train_distributed.py", ["--help"], "torchrun"),
         ("xlib/explore/__main__.py", ["Zoë 数据 🙂.npz", "--no-browser"], "wrote Zo"),
     ],

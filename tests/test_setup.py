@@ -32,7 +32,8 @@ case "$*" in
 "-c "*) echo {version} ;;
 "-m pip install"*)
     echo "$*" >> "$here/diary"
-    if [ -f "$here/pip_fails" ]; then cat "$here/pip_fails" >&2; exit 1; fi ;;
+    if [ -f "$here/pip_fails" ]; then cat "$here/pip_fails" >&2; exit 1; fi
+    case "$*" in *speech*) if [ -f "$here/no_speech" ]; then cat "$here/no_speech" >&2; exit 1; fi ;; esac ;;
 *) echo "threads=$OMP_NUM_THREADS $*" >> "$here/diary" ;;
 esac
 """
@@ -101,6 +102,71 @@ def test_lab_after_test_needs_no_pip_and_test_after_lab_does(clone):
     assert len(diary(clone)) == 2
     setup_env.main([], clone)
     assert len(diary(clone)) == 2
+
+
+def installed(clone) -> list[str]:
+    """The extras of each of pip's runs."""
+    return [line.partition("-e .")[2] for line in diary(clone)]
+
+
+def test_what_is_optional_comes_with_the_rest_in_one_go(clone, capsys):
+    for _ in range(2):
+        assert setup_env.main(["--extras", "test", "--optional", "speech"], clone) == 0
+    assert installed(clone) == ["[speech,test]"]
+    assert setup_env.main(["--optional", "speech"], clone) == 0  # make lab after make test
+    assert setup_env.main([], clone) == 0
+    assert installed(clone) == ["[speech,test]"]
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_what_is_optional_is_added_where_it_is_not_yet(clone):
+    for asked in ([], ["--optional", "speech"], ["--optional", "speech"]):
+        assert setup_env.main(asked, clone) == 0
+    assert installed(clone) == ["", "[speech]"]
+    (clone / ".venv" / setup_env.STAMP).unlink()
+    for asked in (["--extras", "speech"], ["--optional", "speech"]):
+        assert setup_env.main(asked, clone) == 0
+    assert installed(clone)[2:] == ["[speech]"]
+
+
+def test_what_is_optional_and_cannot_be_had_stops_nothing_and_is_said_in_one_line(clone, capsys):
+    (clone / "no_speech").write_text("ERROR: No matching distribution found for espeakng-loader>=0.2.4\n", "utf-8")
+    assert setup_env.main(["--optional", "speech"], clone) == 0
+    assert installed(clone) == ["[speech]", ""]
+    *_, line = capsys.readouterr().out.splitlines()
+    assert line.startswith("Optional, and left out: speech. The lessons go on without. (There is no espeakng-loader")
+    assert setup_env.main(["--optional", "speech"], clone) == 0  # nobody waits for pip at each start
+    assert len(diary(clone)) == 2
+    (clone / "no_speech").unlink()
+    assert setup_env.main(["--extras", "test"], clone) == 0  # it is tried again with the next install
+    assert installed(clone)[2:] == ["[speech,test]"]
+
+
+def test_an_extra_that_is_asked_for_outright_is_not_optional(clone):
+    (clone / "no_speech").write_text("ERROR: No matching distribution found for espeakng-loader>=0.2.4\n", "utf-8")
+    assert "There is no espeakng-loader" in setup_env.main(["--extras", "speech", "--optional", "speech"], clone)
+    assert installed(clone) == ["[speech]"]
+
+
+def test_where_all_of_pip_fails_it_is_not_what_is_optional(clone, capsys):
+    (clone / "pip_fails").write_text("WARNING: Retrying after connection broken\n", "utf-8")
+    assert "could not reach" in setup_env.main(["--optional", "speech"], clone)
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_make_installs_the_voices_where_lessons_are_run(clone):
+    for target, extras in (
+        ("lab", "[speech]"),
+        ("test", "[browser,speech,test]"),
+        ("site", "[site,speech]"),
+        ("times", "[speech,test]"),
+        ("picture", "[browser,speech]"),
+        ("results", "[speech]"),
+    ):
+        (clone / ".venv" / setup_env.STAMP).unlink(missing_ok=True)
+        (clone / "diary").unlink(missing_ok=True)
+        assert make(clone, target).returncode == 0
+        assert installed(clone)[0] == extras, target
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "pyproject.toml"])
@@ -361,7 +427,7 @@ def test_make_lab_passes_flags_on(clone):
 
 
 def test_make_test_runs_all_on_all_cores_with_one_thread_each(clone):
-    setup_env.main(["--extras", "test,browser"], clone)
+    setup_env.main(["--extras", "test,browser", "--optional", "speech"], clone)
     assert make(clone, "test", "ARGS=-k digits").returncode == 0
     launched, ran = diary(clone)[-2:]
     assert " -m pytest tests/launch " in launched
@@ -385,7 +451,7 @@ def test_tests_of_one_group_stay_in_one_process(tmp_path):
 
 
 def test_make_test_fails_when_a_test_fails(clone):
-    setup_env.main(["--extras", "test,browser"], clone)
+    setup_env.main(["--extras", "test,browser", "--optional", "speech"], clone)
     script(clone / ".venv" / "bin" / "python", "#!/bin/sh\nexit 1\n")
     assert make(clone, "test").returncode != 0
 
@@ -511,8 +577,8 @@ def server(tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     flags = f"--no-browser --port={port} --ServerApp.port_retries=0 --IdentityProvider.token="
-    installed = not setup_env.missing(ROOT / ".venv", ROOT, [], None)
-    command = ["make", "lab", f"ARGS={flags}"] if installed else [sys.executable, "tools/lab.py", *flags.split()]
+    there = not setup_env.missing(ROOT / ".venv", ROOT, [], None, ["speech"])
+    command = ["make", "lab", f"ARGS={flags}"] if there else [sys.executable, "tools/lab.py", *flags.split()]
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "IPYTHON", "XDG", "MAKE", "MFLAGS"))}
     env = dict(kept, HOME=str(home), JUPYTER_CONFIG_DIR=str(home / ".jupyter"))
     with open(home.parent / f"{home.name}.log", "w+b") as log:

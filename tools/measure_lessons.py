@@ -22,7 +22,7 @@ from nbclient import NotebookClient
 from tqdm.auto import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
-BUDGETS = {"06_combined": 180, "07_scaling": 120}  # seconds; every other lesson has 90
+BUDGETS = {"06_combined": 180, "07_scaling": 120, "08_sound": 120}  # seconds; every other lesson has 90
 BUDGET, MEMORY_BUDGET = 90, 1.5
 
 

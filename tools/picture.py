@@ -27,6 +27,7 @@ LESSONS = {
     "05_dann": ("first-look-panel", "first_turned.degrees = 35"),
     "06_combined": ("first-look-panel", "first_mixed.strength = 0.8"),
     "07_scaling": ("first-look-panel", "first_pieces.done = 50"),
+    "08_sound": ("first-look-sounds", "first_sounds.selected = [0]"),
 }
 RUN = """(id) => {
   const { content } = window.jupyterapp.shell.currentWidget;

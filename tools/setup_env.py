@@ -1,9 +1,10 @@
 """Make .venv and install the course into it, once: what `make lab` and `make test` run first.
 
-    python tools/setup_env.py [--extras test,browser] [--constraints constraints.txt]
+    python tools/setup_env.py [--extras test,browser] [--optional speech] [--constraints constraints.txt]
 
 A stamp in .venv says what has been installed. It is taken away before pip starts and written when pip is done, so
-an install that was interrupted is noticed and finished, and a second run needs neither pip nor a network.
+an install that was interrupted is noticed and finished, and a second run needs neither pip nor a network. An optional
+extra that pip cannot get is left out, and one line says so; it is tried again with the next install.
 Whatever goes wrong ends in one sentence. Standard library only, and written so that Python 3.6 can still read it.
 """
 
@@ -52,14 +53,15 @@ def read_stamp(venv):
     return stamp if isinstance(stamp, dict) else {}
 
 
-def missing(venv, root, extras, constraints):
+def missing(venv, root, extras, constraints, optional=()):
     """Why something must be installed, or "" where nothing is to be done.
 
     Asking for no constraints is content with an install that had some: they lie within the loose bounds.
     """
     stamp = read_stamp(venv)
     asked = f"{sys.version_info[0]}.{sys.version_info[1]}" if os.environ.get("PYTHON") else ""
-    new = sorted(set(extras) - set(stamp.get("extras", [])))
+    known = set(stamp.get("extras", []))
+    new = sorted((set(extras) - known) | (set(optional) - known - set(stamp.get("optional", []))))
     if not venv_python(venv).exists():
         return "there is none yet"
     if not stamp:
@@ -207,27 +209,38 @@ def one_at_a_time(root):
         os.close(folder)
 
 
-def install(venv, root, extras, constraints):
+def install(venv, root, extras, constraints, optional=()):
     """Bring venv up to date. Returns why anything had to be done, "" where nothing had."""
-    if not missing(venv, root, extras, constraints):
+    if not missing(venv, root, extras, constraints, optional):
         return ""
     with one_at_a_time(root):
-        reason = missing(venv, root, extras, constraints)  # another make may have seen to it while this one waited
+        # Another make may have seen to it while this one waited.
+        reason = missing(venv, root, extras, constraints, optional)
         if not reason:
             return ""
         print(f"Setting up .venv ({reason}). The first time takes some minutes.", flush=True)
         if free_gigabytes(venv) < gigabytes_needed(venv):
             raise disk_full(venv)
-        extras = sorted({*extras, *read_stamp(venv).get("extras", [])})
+        stamp = read_stamp(venv)
+        extras = sorted({*extras, *stamp.get("extras", [])})
+        optional = sorted({*optional, *stamp.get("optional", [])} - set(extras))
         if (venv / STAMP).exists():
             (venv / STAMP).unlink()
         make_venv(venv)
         drop_torn_packages(venv)
-        pip_install(venv, root, extras, constraints)
+        try:
+            pip_install(venv, root, sorted([*extras, *optional]), constraints)
+        except Refusal as refusal:
+            if not optional:
+                raise
+            pip_install(venv, root, extras, constraints)  # where that fails too, optional is not what it is about
+            why = str(refusal).splitlines()[0]
+            print(f"Optional, and left out: {', '.join(optional)}. The lessons go on without. ({why})", flush=True)
         stamp = {
             "fingerprint": fingerprint(root),
             "constraints": digest(constraints.read_text("utf-8")) if constraints else "",
             "extras": extras,
+            "optional": optional,
             "python": describe(venv_python(venv)),
         }
         (venv / (STAMP + ".part")).write_text(json.dumps(stamp, indent=1) + "\n", "utf-8")
@@ -238,6 +251,7 @@ def install(venv, root, extras, constraints):
 def main(arguments=None, root=ROOT):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--extras", default="", help="extras of pyproject.toml, separated by commas")
+    parser.add_argument("--optional", default="", help="extras that may fail to install, separated by commas")
     parser.add_argument("--constraints", default="", help="a file of exact versions, such as constraints.txt")
     options = parser.parse_args(arguments)
     venv = root / ".venv"
@@ -246,7 +260,10 @@ def main(arguments=None, root=ROOT):
         constraints = root / options.constraints if options.constraints else None
         if constraints and not constraints.is_file():
             raise Refusal(f"There is no constraints file {constraints}.")
-        install(venv, root, [extra for extra in options.extras.split(",") if extra], constraints)
+        extras, optional = (
+            [extra for extra in names.split(",") if extra] for names in (options.extras, options.optional)
+        )
+        install(venv, root, extras, constraints, optional)
     except Refusal as refusal:
         return str(refusal)
     except subprocess.CalledProcessError as error:

@@ -100,6 +100,13 @@ def test_the_first_lesson_finds_its_emoji_drawn(binder):
     assert [*(binder.repository / ".cache" / "xlib").glob("minilm-*.safetensors")]
 
 
+def test_lesson_08_finds_its_numbers_spoken(binder, record_property):
+    spoken = [*(binder.repository / ".cache" / "xlib").glob("speech-*.safetensors")]
+    record_property("spoken numbers in Binder's image", {"MB": round(sum(f.stat().st_size for f in spoken) / 1e6)})
+    assert len(spoken) == 6
+    assert 100e6 < sum(file.stat().st_size for file in spoken) < 150e6
+
+
 @pytest.mark.parametrize("lesson", ["00_start_here", "03_clip"])
 def test_a_lesson_runs_in_the_memory_of_binder(binder, lesson, record_property):
     command = ("binder/start", "python", RUN_LESSON, f"notebooks/{lesson}.ipynb")

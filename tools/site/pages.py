@@ -41,6 +41,7 @@ ABLE = {
     "05_dann": "**Train** against a domain classifier, and say from intervals whether that has paid",
     "06_combined": "**Adapt** CLIP to pictures that nobody has captioned, and choose λ without one target label",
     "07_scaling": "**Compute** the loss of a batch that does not fit, exactly, and split it over several processes",
+    "08_sound": "**Join** spoken numbers to pictures that they were never paired with, and see what few pairs can do",
 }
 # The explorer of the home page plays once when it is seen; not where somebody wants no motion, came for the view that
 # the address names, or has touched it.

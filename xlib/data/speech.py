@@ -9,18 +9,22 @@ import ctypes
 import functools
 import math
 import os
+import subprocess
+import sys
+import tempfile
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import util
 from importlib.metadata import version
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from xlib import _validate
@@ -56,14 +60,15 @@ _FRAME = RATE // 100  # samples in which loudness is measured, 10 ms
 _QUIET = 1e-4  # of the loudest frame's power (−40 dB): quieter is silence around the word
 _SILENT = 1e-3  # of full scale (−60 dB): a recording that is nowhere louder holds nothing
 _LONGEST, _LETTERS = 5.0, 100  # seconds of a clip, characters of a text
-_EDITION = "1"  # raise it when a clip is made in another way, so that caches made before are dropped
+_EDITION = "2"  # raise it when a clip is made in another way, so that caches made before are dropped
 
 CLIPS = Path(__file__).with_name("spoken.safetensors")  # what comes along: tools/speak_clips.py makes it
 ALONG = {  # how many voices of a kind it holds, the first ones
     ("en", "train"): 4,
     ("en", "test"): 2,
-    ("en", "whisper"): 1,
+    ("en", "whisper"): 2,
     ("en", "accents"): 2,
+    ("en", "neural"): 1,
     ("zh", "train"): 3,
     ("zh", "test"): 2,
     ("zh", "whisper"): 1,
@@ -126,7 +131,7 @@ def load(voices: str = "train", *, language: str = "en") -> Spoken:
     Args:
         voices: "train"; "test", other voices of the same engine; "whisper", voices that whisper or creak; "accents",
             English of Scotland, the Caribbean, Lancaster and the West Midlands; "neural", the one voice of another
-            engine, from the package hibari-tts.
+            engine, the package hibari-tts.
         language: "en" (American, but for the accents) or "zh" (Mandarin, not for "accents" and "neural").
 
     From clip to clip the speed is 130 to 210 words a minute and the pitch 20 to 80 of eSpeak NG's 0 to 99, drawn
@@ -134,12 +139,11 @@ def load(voices: str = "train", *, language: str = "en") -> Spoken:
     cut off: 10 ms with less than 1/10,000 of the loudest 10 ms's power (−40 dB). What is left takes 0.25 to 1.35 s.
     The greatest sample of each clip is 0.7, so that none is distorted and none is hard to hear.
 
-    The first call speaks for some seconds, with a progress bar; later ones read xlib's cache. The same calls in the
-    same order, in a fresh process, give the same samples. In another order they differ by what no ear notices: the
-    engine's tremor and breath go on from clip to clip.
+    The first call speaks for some seconds, in a process of its own and with a progress bar; later ones read xlib's
+    cache. The same call gives the same samples, whatever was said before.
     Where the engine is `missing` it warns once and gives what comes along: fewer voices, each number said once, and
-    compressed, which moves the greatest sample a little.
-    Raises ValueError for another kind or language, ModuleNotFoundError for "neural" without hibari-tts.
+    compressed, which moves the greatest sample a little. So it does for "neural" without hibari-tts, unwarned.
+    Raises ValueError for another kind or language.
 
     Example:
         >>> spoken = load("test")
@@ -152,13 +156,14 @@ def load(voices: str = "train", *, language: str = "en") -> Spoken:
     if language != "en" and voices in _ENGLISH_ONLY:
         raise ValueError(f"language must be 'en' for the voices {voices!r}, got {language!r}")
     if voices == "neural":
+        if util.find_spec("hibari") is None:
+            return _along(voices, language)
         package, say_all = "hibari-tts", _say_neural
-        _hibari()
     elif reason := missing():
         _say_once(reason)
         return _along(voices, language)
     else:
-        package, say_all = "espeakng-loader", functools.partial(_say_all, voices, language)
+        package, say_all = "espeakng-loader", functools.partial(_say_anew, voices, language)
     key = f"{_EDITION} {package}={version(package)} {' '.join(VOICES[voices])}"
     stored = cached(f"speech-{language}-{voices}", key, say_all)
     return _spoken(VOICES[voices], stored["samples"], stored["lengths"], TAKES)
@@ -398,30 +403,46 @@ def _say_here(text: str, voice: str, language: str, rate: int, pitch: int) -> np
     return _resampled(np.frombuffer(pcm, dtype=np.int16).astype(np.float32) / 32768, samples)
 
 
-def _say_all(voices: str, language: str) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(crc32(f"{voices} {language}".encode()))
-    jobs = [(voice, number) for voice in VOICES[voices] for number in NUMBERS for _ in range(TAKES)]
+def _say_anew(voices: str, language: str) -> dict[str, Tensor]:
+    """`_say_all` in a process of its own: the engine's tremor and breath go on from clip to clip, and so what it says
+    depends on all that it has said before."""
+    names, seed = VOICES[voices], crc32(f"{voices} {language}".encode())
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / "clips.safetensors")
+        code = f"from xlib.data import speech; speech._say_into({file!r}, {names!r}, {language!r}, {seed})"
+        variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=variables) as child:
+            for _ in tqdm(range(len(_jobs(names))), desc=f"speaking {language}", leave=False):
+                child.stdout.read(1)
+        if child.returncode:
+            raise RuntimeError(f"the process that spoke ended with status {child.returncode}")
+        return load_file(file)
+
+
+def _say_into(file: str, names: tuple[str, ...], language: str, seed: int) -> None:
+    save_file(_say_all(names, language, seed, said=lambda: os.write(1, b".")), file)
+
+
+def _jobs(names: tuple[str, ...]) -> list[tuple[str, int]]:
+    """Who says which number, in order."""
+    return [(name, number) for name in names for number in NUMBERS for _ in range(TAKES)]
+
+
+def _say_all(
+    names: tuple[str, ...], language: str, seed: int, *, said: Callable[[], object] = lambda: None
+) -> dict[str, Tensor]:
+    generator, jobs, clips = torch.Generator().manual_seed(seed), _jobs(names), []
     rates = torch.randint(_SPEEDS[0], _SPEEDS[1] + 1, (len(jobs),), generator=generator).tolist()
     pitches = torch.randint(_PITCHES[0], _PITCHES[1] + 1, (len(jobs),), generator=generator).tolist()
-    bar = tqdm(zip(jobs, rates, pitches, strict=True), total=len(jobs), desc=f"speaking {language}", leave=False)
-    return _packed(
-        _cut(_say(caption(number, language=language), voice, language, rate, pitch))
-        for (voice, number), rate, pitch in bar
-    )
-
-
-def _hibari():
-    try:
-        import hibari
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            f"the neural voice needs the package hibari-tts: pip install hibari-tts ({error})"
-        ) from None
-    return hibari
+    for (name, number), rate, pitch in zip(jobs, rates, pitches, strict=True):
+        clips.append(_cut(_say(caption(number, language=language), name, language, rate, pitch)))
+        said()
+    return _packed(clips)
 
 
 def _say_neural() -> dict[str, Tensor]:
-    hibari = _hibari()
+    import hibari
+
     speak = hibari.Hibari()  # the one voice that is in the package
     jobs = [number for number in NUMBERS for _ in range(TAKES)]
     speeds = 0.8 + 0.5 * torch.rand(len(jobs), generator=torch.Generator().manual_seed(0))

@@ -25,7 +25,7 @@ from xlib.experiments.numbers import (
 from xlib.retrieval import hits
 
 PAIRS = ("picture-text", "sound-text", "sound-picture")
-_SEEN = torch.tensor(numbers.SEEN)
+SEEN = torch.tensor(numbers.SEEN)
 _IN = {  # the templates of each language
     language: torch.tensor([i for i, each in enumerate(TEMPLATES) if (in_words(10, each)[-1] == "十") == chinese])
     for language, chinese in (("en", False), ("zh", True))
@@ -93,6 +93,67 @@ def three_towers(seed: int, *, temperature: float | None = 0.1) -> nn.ModuleDict
     )
 
 
+class ThreeBatches(NamedTuple):
+    """What `train_three` draws, each by a function of a generator: the 78 numbers of `numbers.SEEN`, each once.
+
+    pictures: images (78, 3, 16, 32) and tokens (78, L) of their captions. sounds: features (78, 1, 40, 64) and
+    tokens, each caption in its sound's language. both: features and images of the same numbers, for the oracle.
+    """
+
+    pictures: Callable[[torch.Generator], tuple[Tensor, Tensor]]
+    sounds: Callable[[torch.Generator], tuple[Tensor, Tensor]]
+    both: Callable[[torch.Generator], tuple[Tensor, Tensor]]
+
+
+def three_batches(
+    *, languages: tuple[str, ...] = numbers.LANGUAGES, device: torch.device | str = "cpu"
+) -> ThreeBatches:
+    """Pictures of any two training scans, captions in any wording, sounds of any training voice in these languages.
+
+    Example:
+        >>> batches = three_batches()
+        >>> sounds, tokens = batches.sounds(torch.Generator().manual_seed(0))
+        >>> sounds.shape, len(tokens)
+        (torch.Size([78, 1, 40, 64]), 78)
+    """
+    written = numbers.load("train").to(device)
+    tokens, seen = to_device(TOKENS, device), to_device(SEEN, device)
+    spoken = [by_number(heard("train", language=language), device) for language in languages]
+    wordings = [to_device(_IN[language], device) for language in languages]
+
+    def any_of(count: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(count, (len(seen),), generator=generator, device=device)
+
+    def shuffled(generator: torch.Generator) -> Tensor:
+        return seen[torch.randperm(len(seen), generator=generator, device=device)]
+
+    def image(chosen: Tensor, generator: torch.Generator) -> Tensor:
+        return encoders.random_affine(written.draw(chosen, generator=generator), generator=generator)
+
+    def sound(chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Features, and a wording for each in its language."""
+        features = torch.stack([each[chosen - 10, any_of(each.shape[1], generator)] for each in spoken])
+        wording = torch.stack([each[any_of(len(each), generator)] for each in wordings])  # (languages, 78)
+        which, row = any_of(len(spoken), generator), torch.arange(len(seen), device=device)
+        return changed(features[which, row], generator=generator), wording[which, row]
+
+    def pictures(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        chosen = shuffled(generator)
+        return image(chosen, generator), tokens[chosen - 10, any_of(len(TEMPLATES), generator)]
+
+    def sounds(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        chosen = shuffled(generator)
+        features, wording = sound(chosen, generator)
+        return features, tokens[chosen - 10, wording]
+
+    def both(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        chosen = shuffled(generator)
+        features, _ = sound(chosen, generator)
+        return features, image(chosen, generator)
+
+    return ThreeBatches(pictures, sounds, both)
+
+
 def train_three(
     *,
     seed: int = 0,
@@ -106,9 +167,7 @@ def train_three(
 ) -> tuple[nn.ModuleDict, training.Run]:
     """InfoNCE between the modalities that are paired, all of a step added up: seen numbers alone, training voices.
 
-    In each step and for each kind of pair there are all 78 numbers of `numbers.SEEN`, each once: a picture of any two
-    training scans, a caption in any wording, a sound of any training voice in any of the languages, with a caption in
-    the same language.
+    What a step draws for each kind of pair: `three_batches`.
     pairs: one or more of PAIRS. Without "sound-picture", pictures and sounds never meet; each meets captions alone.
     temperature: see `three_towers`. languages: of the sounds, "en", "zh" or both. snapshot: takes the model, see
     `training.fit`.
@@ -131,45 +190,22 @@ def train_three(
         _validate.choice("languages", language, numbers.LANGUAGES)
     towers = three_towers(seed, temperature=temperature).to(device)
     generator = torch.Generator(device).manual_seed(seed)
-    written = numbers.load("train").to(device)
-    tokens, seen = to_device(TOKENS, device), to_device(_SEEN, device)
-    spoken = [_by_number(heard("train", language=language), device) for language in languages]
-    wordings = [to_device(_IN[language], device) for language in languages]
+    batches = three_batches(languages=languages, device=device)
 
-    def any_of(count: int) -> Tensor:
-        return torch.randint(count, (len(seen),), generator=generator, device=device)
-
-    def shuffled() -> Tensor:
-        return seen[torch.randperm(len(seen), generator=generator, device=device)]
-
-    def image(chosen: Tensor) -> Tensor:
-        drawn = encoders.random_affine(written.draw(chosen, generator=generator), generator=generator)
-        return F.normalize(towers["image"](drawn), dim=1)
-
-    def text(chosen: Tensor, wording: Tensor) -> Tensor:
-        return F.normalize(towers["text"](tokens[chosen - 10, wording]), dim=1)
-
-    def sound(chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings, and a wording for each in its language."""
-        features = torch.stack([each[chosen - 10, any_of(each.shape[1])] for each in spoken])  # (languages, 78, ...)
-        wording = torch.stack([each[any_of(len(each))] for each in wordings])
-        which, row = any_of(len(spoken)), torch.arange(len(seen), device=device)
-        z = towers["sound"](changed(features[which, row], generator=generator))
-        return F.normalize(z, dim=1), wording[which, row]
+    def unit(part: str, inputs: Tensor) -> Tensor:
+        return F.normalize(towers[part](inputs), dim=1)
 
     def loss(step: int) -> dict[str, Tensor]:
         terms, scale = {}, towers["scale"]()
         if "picture-text" in pairs:
-            chosen = shuffled()
-            terms["picture-text"] = info_nce(image(chosen), text(chosen, any_of(len(TEMPLATES))), logit_scale=scale)
+            images, tokens = batches.pictures(generator)
+            terms["picture-text"] = info_nce(unit("image", images), unit("text", tokens), logit_scale=scale)
         if "sound-text" in pairs:
-            chosen = shuffled()
-            z, wording = sound(chosen)
-            terms["sound-text"] = info_nce(z, text(chosen, wording), logit_scale=scale)
+            sounds, tokens = batches.sounds(generator)
+            terms["sound-text"] = info_nce(unit("sound", sounds), unit("text", tokens), logit_scale=scale)
         if "sound-picture" in pairs:
-            chosen = shuffled()
-            z, _ = sound(chosen)
-            terms["sound-picture"] = info_nce(z, image(chosen), logit_scale=scale)
+            sounds, images = batches.both(generator)
+            terms["sound-picture"] = info_nce(unit("sound", sounds), unit("image", images), logit_scale=scale)
         return terms
 
     watched = {"snapshot": None if snapshot is None else lambda: snapshot(towers), "every": every}
@@ -178,7 +214,7 @@ def train_three(
     )
 
 
-def _by_number(clips: Heard, device: torch.device | str) -> Tensor:
+def by_number(clips: Heard, device: torch.device | str) -> Tensor:
     """(90, clips of each number, 1, 40, 64): row i holds number 10 + i."""
     order = clips.numbers.argsort(stable=True)
     return to_device(clips.features[order].unflatten(0, (len(numbers.NUMBERS), -1)), device)
@@ -195,7 +231,9 @@ def measure_three(
     90 pictures, one of each number. "sound to text to picture": the detour, from the caption that was nearest to the
     sound. "picture to sound": among 90 clips, one voice's. All that asks for pictures is the mean over `galleries` of
     them; "picture to sound" over all voices' takes.
-    "gap": `space.modality_gap` of the sounds and the pictures of seen numbers.
+    "centred sound to picture": the same with the mean taken out of the sounds, and another out of the pictures.
+    And of seen numbers: "gap", `space.modality_gap` of the sounds and the pictures; "cosine ...", the mean cosine of
+    the two that belong together, from "sound to text", "picture to text" and "sound to picture".
     voices, language: as of `speech.load`.
 
     Example:
@@ -224,15 +262,25 @@ def measure_three(
         "sound to picture": (z["sound"], walls, clips.numbers),
         "sound to text to picture": (nearest, walls, clips.numbers),
         "picture to sound": (torch.cat(walls), choirs, torch.tensor(numbers.NUMBERS).repeat(galleries)),
+        "centred sound to picture": (
+            z["sound"] - z["sound"].mean(dim=0),
+            [wall - z["picture"].mean(dim=0) for wall in walls],
+            clips.numbers,
+        ),
     }
     result = {}
     for name, (queries, found, what) in asked.items():
         right = torch.stack([hits(queries, gallery, k=(1,), targets=what - 10)[:, 0] for gallery in found]).mean(
             dim=0
         )
-        is_seen = torch.isin(what, _SEEN)
+        is_seen = torch.isin(what, SEEN)
         result[f"{name} seen"] = right[is_seen].mean().item()
         result[f"{name} unseen"] = right[~is_seen].mean().item()
-    of_seen = (z["sound"][torch.isin(clips.numbers, _SEEN)], z["picture"][torch.isin(shown, _SEEN)])
-    result["gap"] = space.modality_gap(*of_seen).size.item()
+    is_seen, walls = torch.isin(clips.numbers, SEEN), torch.stack(walls)
+    sounds, spoken = z["sound"][is_seen], clips.numbers[is_seen] - 10
+    pictures = walls[:, SEEN - 10]
+    result["gap"] = space.modality_gap(sounds, z["picture"][torch.isin(shown, SEEN)]).size.item()
+    result["cosine sound to text"] = (sounds * own[spoken]).sum(dim=1).mean().item()
+    result["cosine picture to text"] = (pictures * english[SEEN - 10]).sum(dim=2).mean().item()
+    result["cosine sound to picture"] = (sounds * walls[:, spoken]).sum(dim=2).mean().item()
     return result

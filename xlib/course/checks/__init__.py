@@ -11,6 +11,7 @@ Example:
     ✗ equal gaps: expected 0.25, got 0.1. ...
 """
 
+from xlib.course.checks.bridge import cosine_range, detour, relative, tent_parameters
 from xlib.course.checks.clip import clip_loss, fixed_loss, recall_at_k, zero_shot_classifier
 from xlib.course.checks.combined import (
     chosen_gain,
@@ -27,10 +28,10 @@ from xlib.course.checks.scale import cached_gradient, largest_batch, row_log_sum
 from xlib.course.checks.space import fixed_similarity, kept_neighbours, uniformity_gradient, without_bonus
 
 __all__ = [
-    "Result", "a_distance", "cached_gradient", "chosen_gain", "clip_loss", "effective_negatives", "expected_biased",
-    "feature_gradient", "fixed_combined", "fixed_domain_loss", "fixed_loss", "fixed_p_value", "fixed_similarity",
-    "gap_closed", "gradient_za", "kept_neighbours", "largest_batch", "least_error", "least_scale",
-    "mean_gap_and_recall", "mended_loss", "mmd_unbiased", "push_and_pull", "recall_at_k", "row_log_sums",
-    "self_training_loss", "share_of_loss", "siglip_block", "uniformity_gradient", "without_bonus",
-    "zero_shot_classifier",
+    "Result", "a_distance", "cached_gradient", "chosen_gain", "clip_loss", "cosine_range", "detour",
+    "effective_negatives", "expected_biased", "feature_gradient", "fixed_combined", "fixed_domain_loss",
+    "fixed_loss", "fixed_p_value", "fixed_similarity", "gap_closed", "gradient_za", "kept_neighbours",
+    "largest_batch", "least_error", "least_scale", "mean_gap_and_recall", "mended_loss", "mmd_unbiased",
+    "push_and_pull", "recall_at_k", "relative", "row_log_sums", "self_training_loss", "share_of_loss",
+    "siglip_block", "tent_parameters", "uniformity_gradient", "without_bonus", "zero_shot_classifier",
 ]  # fmt: skip
