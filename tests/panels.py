@@ -84,11 +84,11 @@ def sound():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("xlib.data.speech.missing", lambda: "a test wants it so")
         patch.setattr("xlib.data.speech._say_once", lambda reason: None)
-        cells = ("first-look-sounds", "mel-panel", "baseline-run", "bridge-panel")
+        cells = ("first-look-sounds", "mel-panel", "baseline-run", "bridge-draw", "bridge-panel")
         heard.cache_clear()
         scope = run("08_sound", start(), "set-up", *cells)
         scope["towers"] = scope["three_towers"](0).eval()
-        run("08_sound", scope, "asif-panel")
+        run("08_sound", scope, "asif-model", "asif-panel")
         heard.cache_clear()
     return scope
 

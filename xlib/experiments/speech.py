@@ -215,7 +215,13 @@ def train_three(
 
 
 def by_number(clips: Heard, device: torch.device | str) -> Tensor:
-    """(90, clips of each number, 1, 40, 64): row i holds number 10 + i."""
+    """(90, clips of each number, 1, 40, 64): row i holds number 10 + i. All numbers must be said equally often.
+
+    Example:
+        >>> clips = heard("test")
+        >>> by_number(clips, "cpu").shape[0], len(clips.numbers) % 90
+        (90, 0)
+    """
     order = clips.numbers.argsort(stable=True)
     return to_device(clips.features[order].unflatten(0, (len(numbers.NUMBERS), -1)), device)
 

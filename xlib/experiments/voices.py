@@ -30,8 +30,9 @@ def of_voices(kind: str, voices: tuple[int, ...]) -> Heard:
     """What `heard(kind)` has of these voices, by their places.
 
     Example:
-        >>> of_voices("whisper", (0,)).voices.unique()
-        tensor([0])
+        >>> clips = of_voices("whisper", (0,))
+        >>> clips.voices.unique(), len(clips.numbers) == len(clips.features)
+        (tensor([0]), True)
     """
     clips = heard(kind)
     rows = torch.isin(clips.voices, torch.tensor(voices)).nonzero()[:, 0]
