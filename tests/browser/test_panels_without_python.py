@@ -62,8 +62,9 @@ SET_THEME = """(theme) => {
 POINTS = ["01 arrows", "01 turn", "02 circle", "04 samples"]
 PICKS = ["02 table", "02 bound", "06 map"]
 PLAYED = ["01 gap", "02 circle", "03 four", "04 dial", "05 turned", "05 reversal", "06 first", "07 first"]
+PLAYED += ["08 moment", "08 bridge"]
 SLIDERS = [name for name in panels.PANELS if name != "01 arrows"]
-CHOICES = ["01 arrows", "01 gap", "01 turn", "06 map", "07 plan"]
+CHOICES = ["01 arrows", "01 gap", "01 turn", "06 map", "07 plan", "08 moment"]
 BUTTONS = ["04 samples", "06 map"]
 TOUCH = "Input.dispatchTouchEvent"
 body = functools.cache(recorded.body)  # all that ask find the panel as it was at first

@@ -43,7 +43,7 @@ def adapt_voices(
     start: nn.ModuleDict,
     target: Heard,
     *,
-    steps: int = 250,
+    steps: int = 200,
     align: Mapping[str, float] = MappingProxyType({}),
     guesses: float = 0.0,
     noise: bool = True,
