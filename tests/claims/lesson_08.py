@@ -8,6 +8,7 @@ FALSE = {
     "In your run more than half of the spoken numbers find their picture, which they never met": 0.5,
     "In your run TENT adds more than 5 points on accents": 0.05,
     "In your run TENT takes the neural voice to fewer captions than half of those before": 0.5,
+    "In your run a Chinese detour over captions worded as in training finds 10 points more": 0.1,
     "Five seeds: more than nine in ten seen numbers find their caption": 0.9,
     "And more than eight in ten of the numbers that nobody said": 0.8,
     "More than four in five seen numbers find their picture, which they never met": 0.8,
