@@ -3,8 +3,8 @@
     python tools/results.py [lesson ...]        such as 05, or 05_own; all of them where none is named
 
 Writes notebooks/results/<lesson>.json with the settings beside the numbers, two runs at a time, and goes on where it
-was stopped. On two cores lessons 05 and 06 take an hour and three quarters each, all others together half an hour. To
-measure a lesson again, delete its files first.
+was stopped. On two cores lessons 05 and 06 take an hour and three quarters each, lesson 08 one, all others together
+half an hour. To measure a lesson again, delete its files first.
 """
 
 import contextlib
