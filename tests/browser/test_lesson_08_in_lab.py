@@ -46,7 +46,7 @@ def test_the_panels(opened):
             1.0,
             "1.00 and 0.70",
         ),
-        (anchors, anchors.button("39").click, "first_anchors.pairs", 39, "39 pairs"),
+        (anchors, lambda: anchors.press("pairs", "Home"), "first_anchors.pairs", 10, "10 pairs"),
     ):
         panel.changes(act, expression, value, words)
     opened.clean()
