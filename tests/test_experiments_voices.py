@@ -147,10 +147,10 @@ def test_unseen_numbers_of_the_target_are_not_heard():
     assert all(value.isfinite().all() for value in towers["sound"].state_dict().values())
 
 
-def test_without_noise_the_sounds_are_as_they_are(monkeypatch):
+def test_without_changes_the_sounds_are_as_they_are(monkeypatch):
     given = []
     monkeypatch.setattr(voices, "changed", lambda features, generator: given.append(1) or features)
-    voices.adapt_voices(three_towers(0), voices.of_voices("accents", (0,)), steps=2, noise=False)
+    voices.adapt_voices(three_towers(0), voices.of_voices("accents", (0,)), steps=2, change=False)
     assert not given
 
 

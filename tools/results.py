@@ -774,7 +774,7 @@ def few_spoken_pairs() -> tuple[dict, dict]:
 KNOWN, NEW = (0, 1), (2, 3)  # of the accents: two voices to adapt to, and two to test
 IN_VOICES = {
     "source only": {},
-    "no noise": {"noise": False},
+    "no changes": {"change": False},
     "DANN 0.1": {"align": {"dann": 0.1}},
     "MMD 20": {"align": {"mmd": 20.0}},
     "self-training": {"guesses": 1.0},

@@ -237,7 +237,7 @@ def measure_three(
     90 pictures, one of each number. "sound to text to picture": the detour, from the caption that was nearest to the
     sound. "picture to sound": among 90 clips, one voice's. All that asks for pictures is the mean over `galleries` of
     them; "picture to sound" over all voices' takes.
-    "centred sound to picture": the same with the mean taken out of the sounds, and another out of the pictures.
+    "centred sound to picture": by dot products, with one mean taken out of the sounds and one out of the pictures.
     And of seen numbers: "gap", `space.modality_gap` of the sounds and the pictures; "cosine ...", the mean cosine of
     the two that belong together, from "sound to text", "picture to text" and "sound to picture".
     voices, language: as of `speech.load`.

@@ -46,7 +46,7 @@ def adapt_voices(
     steps: int = 200,
     align: Mapping[str, float] = MappingProxyType({}),
     guesses: float = 0.0,
-    noise: bool = True,
+    change: bool = True,
     on_target: bool = False,
     seed: int = 0,
 ) -> tuple[nn.ModuleDict, training.Run]:
@@ -54,8 +54,8 @@ def adapt_voices(
 
     start: as of `three_towers`, trained; not changed. The text tower and the scale stay as they are. target: clips of
     other voices, whose numbers are not used but to leave those out that are unseen. align, guesses: as of `adapt`,
-    between the embeddings of the two domains' sounds. noise: whether clips are `changed`. on_target: the oracle's,
-    with captions for the target's clips alone.
+    between the embeddings of the two domains' sounds. change: whether the captioned clips are `changed`. on_target:
+    the oracle's, with captions for the target's clips alone.
     Returns the towers with another sound tower, in evaluation mode on start's device, and the Run.
 
     Example:
@@ -73,13 +73,11 @@ def adapt_voices(
     of_target = to_device(target.features[torch.isin(target.numbers, SEEN)], device)
     captions, seen = to_device(TOKENS[:, 0], device), to_device(SEEN, device)
 
-    def change(features: Tensor, generator: torch.Generator) -> Tensor:
-        return changed(features, generator=generator) if noise else features
-
     def source(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = seen[torch.randperm(len(seen), generator=generator, device=device)]
         which = torch.randint(of_source.shape[1], (len(seen),), generator=generator, device=device)
-        return change(of_source[chosen - 10, which], generator), captions[chosen - 10]
+        drawn = of_source[chosen - 10, which]
+        return changed(drawn, generator=generator) if change else drawn, captions[chosen - 10]
 
     def unlabelled(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         drawn = of_target[torch.randint(len(of_target), (len(seen),), generator=generator, device=device)]

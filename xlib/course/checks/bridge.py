@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn, tensor
 from torch.nn.functional import normalize
 
-from xlib.course.checks.engine import Result, check, unit_rows
-from xlib.course.checks.scale import _through
+from xlib.course.checks.engine import Result, check, through, unit_rows
 
 WIDE, HALF = torch.float64, "float64 in, and nine digits are compared"
 unit = partial(normalize, dim=1)
@@ -446,4 +445,4 @@ def tent_parameters(answer: Callable) -> Result:
                  "norm_in: Linear, scale: LayerNorm, bn: Linear, end: GroupNorm", named),
         ]  # fmt: skip
     told = [(says, partial(_told, mistake)) for says, mistake in mistakes]
-    return check("tent_parameters model", _through(_told, answer), partial(_told, right), cases, told)
+    return check("tent_parameters model", through(_told, answer), partial(_told, right), cases, told)

@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -243,3 +244,12 @@ def _show(value: Any, digits: int = 4) -> str:
 def unit_rows(n: int, d: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Random unit rows, stored column by column, so not contiguous."""
     return normalize(torch.randn(d, n, generator=torch.Generator().manual_seed(seed), dtype=dtype).T, dim=1)
+
+
+def through(call: Callable, answer: Callable) -> Callable:
+    """`call(answer, ...)`, with the answer behind it, where the engine knows a stub and finds the line at fault."""
+    if not callable(answer):
+        return answer
+    wrapped = partial(call, answer)
+    wrapped.__wrapped__ = answer
+    return wrapped

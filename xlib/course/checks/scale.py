@@ -12,18 +12,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import cross_entropy, normalize
 from torch.overrides import TorchFunctionMode
 
-from xlib.course.checks.engine import Result, check, unit_rows
+from xlib.course.checks.engine import Result, check, through, unit_rows
 
 WIDE = torch.float64
-
-
-def _through(call: Callable, answer: Callable) -> Callable:
-    """`call(answer, ...)`, with the answer behind it, where the engine knows a stub and finds the line at fault."""
-    if not callable(answer):
-        return answer
-    wrapped = partial(call, answer)
-    wrapped.__wrapped__ = answer
-    return wrapped
 
 
 def largest_batch(answer: Callable) -> Result:
@@ -96,7 +87,7 @@ def largest_batch(answer: Callable) -> Result:
         ("exact fit of 100,000", digits, 4 * (2 * 10**10 + 2 * 10**5 * 512), 512, 2),
         ("one byte short of 100,000", digits, 4 * (2 * 10**10 + 2 * 10**5 * 512) - 1, 512, 2),
     ]
-    return check("largest_batch memory d tables", _through(exact, answer), right, cases, mistakes, number=True)
+    return check("largest_batch memory d tables", through(exact, answer), right, cases, mistakes, number=True)
 
 
 class _NoTable(TorchFunctionMode):
@@ -262,7 +253,7 @@ def row_log_sums(answer: Callable) -> Result:
         with _NoTable(a, b, tile):
             return answer(a, b, tile)
 
-    return check("row_log_sums a b tile", _through(guarded, answer), right, cases, mistakes)
+    return check("row_log_sums a b tile", through(guarded, answer), right, cases, mistakes)
 
 
 class _Held:
@@ -460,7 +451,7 @@ def cached_gradient(answer: Callable) -> Result:
             w.grad = before
 
     signature = "cached_gradient encode w x zb scale chunk"
-    return check(signature, _through(restored, answer), right, cases, mistakes)
+    return check(signature, through(restored, answer), right, cases, mistakes)
 
 
 def share_of_loss(answer: Callable) -> Result:
