@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from xlib import encoders, space
 from xlib.course.seeds import run_seeds
 from xlib.course.training import fit_one_cycle
-from xlib.data import emoji, numbers, speech, text
+from xlib.data import emoji, numbers, pairs, speech, text
 from xlib.experiments import paper
 from xlib.experiments.digits import held_out_digits, measure_digits, train_digits
 from xlib.experiments.emoji import (
@@ -49,6 +49,18 @@ from xlib.experiments.numbers import (
     numbers_batches,
     numbers_model,
     train_numbers,
+)
+from xlib.experiments.pairs import (
+    READINGS,
+    bursts,
+    caption_features,
+    cca_pairs,
+    embed_images,
+    embed_texts,
+    found_captions,
+    onto_own_mean,
+    train_pairs,
+    without_captions,
 )
 from xlib.experiments.speech import PAIRS, heard, measure_three, train_three
 from xlib.experiments.voices import adapt_voices, of_voices, tent, understood
@@ -807,6 +819,116 @@ def other_voices() -> tuple[dict, dict]:
     return {"voices": one_voices_run}, settings
 
 
+# Lesson 09: the folder that comes along, its names in five languages, fewer of its pairs, and its second pictures.
+LANGUAGES = ("en", "de", "es", "zh", "ja")
+COUNTS = (25, 50, 100, 200, 400, 800)
+SHOTS = 4
+SECOND = {
+    "source only": {},
+    "own mean": {},
+    "DANN 0.1": {"align": {"dann": 0.1}},
+    "DANN 0.3": {"align": {"dann": 0.3}},
+    "DANN 1.0": {"align": {"dann": 1.0}},
+    "MMD 20": {"align": {"mmd": 20.0}},
+    "self-training": {"guesses": 1.0},
+    "source only, longer": {"steps": 960},
+    "DANN 0.3, longer": {"align": {"dann": 0.3}, "steps": 960},
+    "MMD 20, longer": {"align": {"mmd": 20.0}, "steps": 960},
+}
+
+
+@functools.cache
+def own_pairs(language: str = "en") -> tuple[pairs.Pairs, torch.Tensor, torch.Tensor]:
+    """The folder that comes along, the features of its pictures, and its groups."""
+    own = pairs.load(pairs.example(language))
+    return own, encoders.edges_and_colours(own.pictures), pairs.groups(own)
+
+
+def recalls(see, read, own, images, texts, **rows: torch.Tensor) -> dict[str, float]:
+    """R@10 by name of the rows, among the captions of these rows."""
+    found = {}
+    for name, some in rows.items():
+        captions = [own.captions[row] for row in some.tolist()]
+        found[name] = found_captions(see(images[some]), read(texts[some]), captions, k=[10]).mean().item()
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def both_of(model) -> tuple:
+    return functools.partial(embed_images, model), functools.partial(embed_texts, model)
+
+
+def one_pairs_run(seed: int, language: str = "en", reading: str = "both", count: int | None = None) -> dict:
+    """Two towers, and CCA, on some of the pairs to train on: R@10 on these and on the test's."""
+    own, images, groups = own_pairs(language)
+    train, test = pairs.split(groups, seed=seed)
+    train = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))][:count]
+    captions = [own.captions[row] for row in train.tolist()]
+    texts = caption_features(captions, reading=reading)(own.captions)
+    model, _ = train_pairs(images[train], texts[train], captions, seed=seed)
+    scores = recalls(*both_of(model), own, images, texts, train=train, test=test)
+    by_cca = recalls(*cca_pairs(images[train], texts[train]), own, images, texts, test=test)
+    return scores | {"CCA test": by_cca["test"], "pairs": len(train), "test pairs": len(test)}
+
+
+def one_bursts_run(seed: int) -> dict[str, float]:
+    """A quarter of the pictures, each taken four times: R@10 where shots are split one by one, or whole bursts."""
+    own, _, _ = own_pairs()
+    some = torch.randperm(len(own.files), generator=torch.Generator().manual_seed(seed))[: len(own.files) // SHOTS]
+    images = encoders.edges_and_colours(bursts(own.pictures[some], shots=SHOTS, seed=seed).flatten(0, 1))
+    rows = some.repeat_interleave(SHOTS)
+    result = {}
+    for name, groups in (("by shot", torch.arange(len(rows))), ("by burst", rows)):
+        train, test = pairs.split(groups, seed=seed)
+        captions = [own.captions[row] for row in rows.tolist()]
+        of_train = [captions[row] for row in train.tolist()]
+        texts = caption_features(of_train)(captions)
+        model, _ = train_pairs(images[train], texts[train], of_train, seed=seed)
+        za, zb = embed_images(model, images[test]), embed_texts(model, texts[test])
+        found = found_captions(za, zb, [captions[row] for row in test.tolist()], k=[10])
+        result |= {name: round(found.mean().item(), 4), f"{name}, captions": len({*rows[test].tolist()})}
+    return result
+
+
+def one_second_run(seed: int, name: str) -> dict[str, float]:
+    """Trained with captions of black-and-white pictures and with coloured ones that have none; measured on others."""
+    own, images, groups = own_pairs()
+    train, test = pairs.split(groups, seed=seed)
+    there = pairs.load_second(pairs.example(), own, train, test, seed=seed)
+    captions = [own.captions[row] for row in train.tolist()]
+    read = caption_features(captions)
+    texts, second, named = read(own.captions), encoders.edges_and_colours(there.pictures), read(there.captions)
+    if name == "own mean":
+        second = onto_own_mean(second, second[there.pool], images[train])
+    options = SECOND[name]
+    model, _ = train_pairs(images[train], texts[train], captions, target=second[there.pool], seed=seed, **options)
+    scores = recalls(*both_of(model), own, images, texts, test=test)
+    of_second = recalls(*both_of(model), there, second, named, second=there.measured)
+    by = without_captions(model, second[there.pool], texts[train])
+    return scores | of_second | {score: round(value, 4) for score, value in by.items()}
+
+
+def own_folder() -> tuple[dict, dict]:
+    runs = {
+        f"{language}, {reading}": functools.partial(one_pairs_run, language=language, reading=reading)
+        for language in LANGUAGES
+        for reading in READINGS
+    }
+    runs |= {f"{count} pairs": functools.partial(one_pairs_run, count=count) for count in COUNTS}
+    runs["bursts"] = one_bursts_run
+    what = (
+        "train_pairs(), 320 steps, on pairs.example(language), split by pairs.groups; R@10 among the captions"
+    )
+    return runs, {"what": what, "shots": SHOTS, "counts": COUNTS}
+
+
+def second_domain() -> tuple[dict, dict]:
+    what = (
+        "train_pairs(target=...), 320 steps or as said; R@10 of the second pictures to measure"
+    )
+    runs = {name: functools.partial(one_second_run, name=name) for name in SECOND}
+    return runs, {"what": what, "options": SECOND}
+
+
 def across_options(one_run, options: dict) -> dict:
     return {name: functools.partial(one_run, **each) for name, each in options.items()}
 
@@ -868,6 +990,8 @@ LESSONS = {
     "08_three": three_modalities,
     "08_few": few_spoken_pairs,
     "08_voices": other_voices,
+    "09_own": own_folder,
+    "09_second": second_domain,
     "from_scratch": from_scratch,
 }
 

@@ -1,0 +1,328 @@
+"""Pictures and captions of your own: a folder, a table, and what is wrong with them before anything is trained."""
+
+import csv
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from xlib import _validate
+from xlib.data import cache, emoji
+from xlib.data.pictures import as_rgb
+from xlib.progress import tqdm
+
+TABLE, SECOND = "captions.csv", "second"  # what a folder of pairs holds beside its pictures
+SIDE = 64  # pixels, each way, of a loaded picture
+ENOUGH = 400  # pairs; lesson 09 measures what fewer are worth
+TWINS = 0.95  # pictures more alike than this count as one, see `alike`
+KINDS = ("no caption", "no file", "no picture", "not in the table", "small")  # of what `load` meets
+_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+_SMALL = 32  # pixels; on fewer there is little to see
+_EDITION = "1"  # raise it when `example` writes something else
+
+
+@dataclass(frozen=True, eq=False, repr=False)  # tensors do not compare to one truth, and would fill the screen
+class Pairs:
+    """N pictures of a folder, each with a caption.
+
+    Attributes:
+        files: N names, as the table has them. captions: N strings; all "" where there is no table.
+        pictures: (N, 3, 64, 64) uint8; a picture that is not square has white beside it.
+        found: what else was met, for `check`: one of KINDS to the names of files that it holds for.
+    """
+
+    files: list[str]
+    captions: list[str]
+    pictures: Tensor
+    found: dict[str, list[str]]
+
+
+def load(folder: str | os.PathLike) -> Pairs:
+    """The pictures of a folder and their captions, from its table `captions.csv`; without a table, pictures alone.
+
+    The table's first line names its columns: `file`, the picture's place in the folder, and `caption`; others are
+    ignored. A comma, a semicolon or a tab stands between them. A picture may have several lines. What cannot be used
+    (no caption, no such file, one outside the folder, no picture) is left out, and `check` tells of it. "~" is the
+    home folder.
+    Raises NotADirectoryError for no folder; ValueError for a table that is not UTF-8 or lacks one of the columns, and
+    for fewer than two pictures that can be used.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("a.png", "b.png"): Image.new("RGB", (40, 40), "red").save(Path(folder, name))
+        ...     _ = Path(folder, TABLE).write_text("file;caption\\na.png;a red square\\nc.png;a hat\\nb.png;red\\n")
+        ...     load(folder).captions
+        ['a red square', 'red']
+    """
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise NotADirectoryError(f"folder must be a folder with pictures, and there is none at {folder}")
+    there = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _ENDINGS and path.is_file())
+    table = folder / TABLE
+    rows = _rows(table) if table.is_file() else [(name, "") for name in there]
+    found: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    found["not in the table"] = sorted({*there} - {name for name, _ in rows})
+    kept, read, home = [], {}, folder.resolve()
+    for name, caption in tqdm(rows, desc="reading pictures", leave=False, delay=1):
+        path = (home / name).resolve()
+        if table.is_file() and not caption:
+            found["no caption"].append(name)
+        elif not path.is_relative_to(home) or not path.is_file():
+            found["no file"].append(name)
+        else:
+            if name not in read:
+                read[name] = _read(path, name, found)
+            if read[name] is not None:
+                kept.append((name, caption, read[name]))
+    if len(kept) < 2:
+        raise ValueError(f"folder must hold at least two pictures that can be used, got {len(kept)} in {folder}")
+    files, captions, pictures = (list(part) for part in zip(*kept, strict=True))
+    return Pairs(files, captions, torch.stack(pictures), found)
+
+
+def _rows(table: Path) -> list[tuple[str, str]]:
+    """(file, caption) of each line of the table, with single blanks between the words."""
+    try:
+        text = table.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{table} must be UTF-8 text: of a spreadsheet, save it as 'CSV UTF-8' ({error.reason})"
+        ) from None
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    lines = csv.reader(text.splitlines(), delimiter=delimiter)
+    names = [name.strip().lower() for name in next(lines, [])]
+    if not {"file", "caption"} <= {*names}:
+        raise ValueError(f"{table} must name the columns file and caption in its first line, got {header[:80]!r}")
+    places = names.index("file"), names.index("caption")
+    cells = [[*line, *[""] * len(names)] for line in lines if any(map(str.strip, line))]
+    return [(line[places[0]].strip(), " ".join(line[places[1]].split())) for line in cells]
+
+
+def _read(path: Path, name: str, found: dict[str, list[str]]) -> Tensor | None:
+    """A picture as (3, SIDE, SIDE) uint8, or None where the file holds none that can be read."""
+    try:
+        picture = as_rgb(path)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        found["no picture"].append(name)
+        return None
+    if min(picture.size) < _SMALL:
+        found["small"].append(name)
+    square = ImageOps.pad(picture, (SIDE, SIDE), color="white")
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1)
+
+
+def alike(pictures: Tensor) -> Tensor:
+    """How alike pictures look: the cosine of any two, at 16 × 16 pixels and off each picture's own mean.
+
+    pictures: (N, 3, H, W) uint8. Returns (N, N) float32 from -1 to 1. A brighter copy is the same; a picture of one
+    colour is like no other.
+
+    Example:
+        >>> ramp = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
+        >>> alike(torch.cat([ramp, ramp // 2 + 100, ramp.mT]))[0].tolist()
+        [1.0, 1.0, 0.1]
+    """
+    small = F.adaptive_avg_pool2d(pictures.float() / 255, 16).flatten(1)
+    unit = F.normalize(small - small.mean(dim=1, keepdim=True), dim=1)
+    return (unit @ unit.T).clamp(-1, 1)
+
+
+def groups(pairs: Pairs, *, threshold: float = TWINS) -> Tensor:
+    """(N,) int64: the same number for what must stay together in a split.
+
+    Two rows belong together when they are of one file, when their captions are the same but for capitals, when their
+    pictures are `alike` by more than `threshold`, and when a chain of such rows connects them.
+    Raises TypeError or ValueError for a threshold that is no number or outside (0, 1].
+
+    Example:
+        >>> pictures = torch.stack([torch.eye(32), torch.eye(32).flip(0)])[[0, 1, 0, 0], None].expand(-1, 3, -1, -1)
+        >>> groups(Pairs(["a", "b", "c", "d"], ["one", "two", "three", "Two"], (255 * pictures).byte(), {}))
+        tensor([0, 0, 0, 0])
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    if not 0 < _validate.number("threshold", threshold) <= 1:
+        raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
+    together = alike(pairs.pictures) > threshold
+    for words in (pairs.files, [caption.casefold() or str(row) for row, caption in enumerate(pairs.captions)]):
+        number = _numbered(words)
+        together |= number[:, None] == number
+    return torch.from_numpy(connected_components(together.numpy(), directed=False)[1]).long()
+
+
+def _numbered(words: Sequence[str]) -> Tensor:
+    """(N,) int64: the same number for the same word, counted in their order."""
+    numbers: dict[str, int] = {}
+    return torch.tensor([numbers.setdefault(word, len(numbers)) for word in words])
+
+
+def split(groups: Tensor, *, share: float = 0.2, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Rows to train on, and rows kept for the test: whole groups, drawn at random, so that no twin is on both sides.
+
+    groups: (N,) int64. share: of the rows, for the test; a group that is too large for what is left stays with the
+    training. seed: another draws other groups.
+    Returns two ascending int64 tensors, none empty. Raises ValueError for a share outside (0, 1) or fewer than two
+    groups.
+
+    Example:
+        >>> split(torch.tensor([7, 2, 2, 7, 3]), share=0.4)  # rows 0 and 3 stay together, and so do 1 and 2
+        (tensor([1, 2, 4]), tensor([0, 3]))
+    """
+    if not 0 < _validate.number("share", share) < 1:
+        raise ValueError(f"share must lie between 0 and 1, got {share}")
+    sizes = groups.unique(return_inverse=True)[1].bincount()
+    if len(sizes) < 2:
+        raise ValueError(f"groups must be at least two, got {len(sizes)}: all rows are twins of one another")
+    numbers, kept, room = groups.unique(return_inverse=True)[1], [], max(1, round(share * len(groups)))
+    order = torch.randperm(len(sizes), generator=torch.Generator().manual_seed(seed)).tolist()
+    for group in order:
+        if sizes[group] <= room:
+            kept.append(group)
+            room -= int(sizes[group])
+    kept = kept or [int(sizes.argmin())]  # of two large groups the smaller one
+    for_test = torch.isin(numbers, torch.tensor(kept))
+    return (~for_test).nonzero()[:, 0], for_test.nonzero()[:, 0]
+
+
+def check(pairs: Pairs, *, threshold: float = TWINS) -> list[dict[str, str | int]]:
+    """What may be wrong with pairs, for `report.table`: a row for each thing that was looked for, found or not.
+
+    Columns: "looked for", "found" (how many), "for example", "what to do" (empty where nothing was found).
+
+    Example:
+        >>> red = torch.eye(64).mul(255).byte().expand(2, 3, 64, 64)
+        >>> [row["looked for"] for row in check(Pairs(["a", "b"], ["red", "red"], red, {})) if row["found"]]
+        ['fewer than 400 pairs', 'the same picture twice', 'captions that repeat', 'one caption for more than half']
+    """
+    files = list(dict.fromkeys(pairs.files))
+    pictures = pairs.pictures[[pairs.files.index(file) for file in files]]
+    same, near = _twins(pictures, threshold)
+    times = Counter(caption.casefold() for caption in pairs.captions if caption)
+    few = [f"{len(pairs.files)} pairs"] if times and len(pairs.files) < ENOUGH else []
+    repeated = [caption for caption, n in times.most_common() if n > 1]
+    most = [caption for caption, n in times.most_common(1) if n > len(pairs.files) / 2]
+    of = {kind: pairs.found.get(kind, []) for kind in KINDS}
+    together = "A split keeps them on one side."
+    looked = [
+        ("rows without a caption", of["no caption"], "Write one, or take the row out. It is left out here."),
+        ("rows whose file is not there", of["no file"], "Mend the name (capitals count). It is left out here."),
+        ("files that are no picture", of["no picture"], "Save it anew as PNG or JPEG. It is left out here."),
+        ("pictures that no row names", of["not in the table"], "Add a row. Until then they are not used."),
+        (f"pictures of fewer than {_SMALL} pixels", of["small"], "Take the larger original, if there is one."),
+        (f"fewer than {ENOUGH} pairs", few, "Collect more: section 3 shows what fewer are worth."),
+        ("the same picture twice", [f"{files[a]} and {files[b]}" for a, b in same], f"Keep one. {together}"),
+        ("near twins", [f"{files[a]} and {files[b]}" for a, b in near], f"Look at them. {together}"),
+        ("captions that repeat", repeated, "Say what tells the pictures apart. Until then any of them is right."),
+        ("one caption for more than half", most, "Write what each one shows: there is nothing to learn here."),
+    ]
+    return [
+        {"looked for": what, "found": len(found), "for example": ", ".join(found[:2])[:60]}
+        | {"what to do": advice if found else ""}
+        for what, found, advice in looked
+    ]
+
+
+def _twins(pictures: Tensor, threshold: float) -> tuple[list[list[int]], list[list[int]]]:
+    """Pairs of rows whose pictures are the same, and pairs that are only alike."""
+    close = (alike(pictures) > threshold).triu(1).nonzero()
+    equal = torch.tensor([bool(pictures[a].equal(pictures[b])) for a, b in close.tolist()], dtype=torch.bool)
+    return close[equal].tolist(), close[~equal].tolist()
+
+
+class Second(NamedTuple):
+    """Pictures of a second domain: (M, 3, 64, 64) uint8; M captions, to measure with, "" where none is known; rows to
+    adapt to, and rows to measure on; and whether they were made of the first domain's pictures."""
+
+    pictures: Tensor
+    captions: list[str]
+    pool: Tensor
+    measured: Tensor
+    made: bool
+
+
+def load_second(folder: str | os.PathLike, own: Pairs, train: Tensor, test: Tensor, *, seed: int = 0) -> Second:
+    """The pictures in the folder's own folder `second`; where there is none, `own` pictures `at_dusk`.
+
+    own: of `load(folder)`; train, test: its rows. A half of the second pictures, whole `groups` of them, is to adapt
+    to, and the other half to measure on, as far as it has captions (a table in `second`). Made ones are adapted to on
+    the rows of train, and measured on those of test. seed: of the halves. Raises as `load` does.
+
+    Example:
+        >>> pictures = torch.rand(4, 3, 64, 64).mul(255).byte()
+        >>> own = Pairs(["a", "b", "c", "d"], ["one", "two", "three", "four"], pictures, {})
+        >>> there = load_second("nowhere", own, torch.tensor([0, 1, 2]), torch.tensor([3]))
+        >>> there.made, there.pool, there.measured
+        (True, tensor([0, 1, 2]), tensor([3]))
+    """
+    place = Path(folder).expanduser() / SECOND
+    if not place.is_dir():
+        return Second(at_dusk(own.pictures), own.captions, train, test, True)
+    there = load(place)
+    pool, measured = split(groups(there), share=0.5, seed=seed)
+    known = torch.tensor([bool(caption) for caption in there.captions])
+    return Second(there.pictures, there.captions, pool, measured[known[measured]], False)
+
+
+def at_dusk(pictures: Tensor) -> Tensor:
+    """Pictures as a cheap camera might take them at dusk: a third of the light, most of it blue, and noise.
+
+    pictures: (N, 3, H, W) uint8; returns the same. The noise is drawn anew from one seed in each call.
+
+    Example:
+        >>> grey = torch.full((1, 3, 32, 32), 200, dtype=torch.uint8)
+        >>> at_dusk(grey).float().mean(dim=(0, 2, 3)).round().tolist()
+        [56.0, 64.0, 92.0]
+    """
+    generator = torch.Generator().manual_seed(0)
+    light = torch.tensor([0.28, 0.32, 0.46]).view(3, 1, 1)
+    noise = 12 * torch.randn(pictures.shape, generator=generator)
+    return (pictures * light + noise).round().clamp(0, 255).byte()
+
+
+def example(language: str = "en") -> Path:
+    """A folder to begin with: 1,371 emoji in black and white (Noto) with their names, and in `second` the same ones
+    in colour (Twemoji), whose names are there to measure with and not to train on. Written once, into xlib's cache.
+
+    language: of the names, one of `emoji.load().names`: "en", "zh", "de", "es", "ja" and nine more.
+    Raises ValueError for another language; OSError where the cache cannot be written.
+
+    Example:
+        >>> pairs = load(example("de"))
+        >>> pairs.captions[0], pairs.pictures.shape
+        ('grinsendes gesicht', torch.Size([1371, 3, 64, 64]))
+    """
+    icons = emoji.load(("noto", "twemoji"))
+    _validate.choice("language", language, tuple(icons.names))
+    folder = cache.folder() / f"pairs-{language}-{_EDITION}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    making = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        for place, style in ((making, "noto"), (making / SECOND, "twemoji")):
+            place.mkdir(exist_ok=True)
+            pictures = (emoji.on_background(icons.images[style]) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+            files = [f"{ord(character[0]):x}.png" for character in icons.characters]
+            for file, picture in zip(tqdm(files, desc="writing", leave=False, delay=1), pictures, strict=True):
+                Image.fromarray(picture).save(place / file)
+            with open(place / TABLE, "w", encoding="utf-8", newline="") as table:
+                csv.writer(table).writerows([("file", "caption"), *zip(files, icons.names[language], strict=True)])
+        try:
+            making.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another notebook was first
+                raise
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return folder
