@@ -77,18 +77,27 @@ def pytest_collect_file():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Browser tests share one JupyterLab, so they stay in one worker. So does a lesson with who reads its outputs."""
+    """Browser tests share a JupyterLab: those that run a whole lesson are one group, the others another, since
+    together they would be a chain longer than all the rest. A group of a test's own stays as it is: a second name
+    would make a third group of both. A lesson is one with whoever reads its outputs."""
     for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group("browser"))
+        if item.get_closest_marker("browser") and not item.get_closest_marker("xdist_group"):
+            name = "lessons in lab" if item.path.stem.endswith("_in_lab") else "browser"
+            item.add_marker(pytest.mark.xdist_group(name))
         if item.path.suffix == ".ipynb":
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
 def long_ones_first(items):
-    """After the shuffle, the long ones to the front, so that no core is left alone with one at the end."""
-    items.sort(key=lambda item: not (item.get_closest_marker("browser") or item.path.suffix == ".ipynb"))
+    """After the shuffle, lessons and browsers to the front, then what is marked long, so that no core is left alone
+    with one at the end. (Large groups come before small ones: pytest-xdist sees to that.)"""
+
+    def place(item):
+        first = item.get_closest_marker("browser") or item.path.suffix == ".ipynb"
+        return 0 if first else 1 if item.get_closest_marker("long") else 2
+
+    items.sort(key=place)
 
 
 @pytest.fixture

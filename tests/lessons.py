@@ -15,7 +15,7 @@ import nbformat
 import torch
 import torch.nn.functional as F
 
-from xlib.course import checks
+from xlib.course import checks, training
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 EXECUTED = Path(os.environ["XLIB_TESTS_HOME"]) / "executed"  # lessons as nbmake has run them in this run of the tests
@@ -93,6 +93,13 @@ def parts(exercise: str) -> tuple[Callable, list[tuple], list[tuple]]:
     module = sys.modules[check.__module__]
     with mock.patch.object(module, "check", lambda signature, answer, *three, **options: three):
         return check(None)
+
+
+def stop_after(monkeypatch, steps: int) -> None:
+    """Every training ends after these steps, at the rates and weights of the whole: the start of a stored run, whose
+    scores on the way are stored too, costs a fraction of it, and other processors have not yet drifted far."""
+    fit = training.fit
+    monkeypatch.setattr(training, "fit", lambda *parts, **options: fit(*parts, **options | {"steps": steps}))
 
 
 def _definitions(code: str) -> dict[str, str]:

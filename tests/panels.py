@@ -93,6 +93,11 @@ def sound():
     return scope
 
 
+@functools.cache
+def your_own():
+    return run("09_your_own", start(), "set-up", "folder", "check-run", "twins-panel")
+
+
 def start():
     return {"display": lambda *shown: None}  # IPython's
 
@@ -125,6 +130,7 @@ PANELS = {
     "08 moment": (sound, "mel_panel"),
     "08 bridge": (sound, "bridge_panel"),
     "08 anchors": (sound, "asif_panel"),
+    "09 twins": (your_own, "twins_panel"),
 }
 
 

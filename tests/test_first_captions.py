@@ -13,6 +13,7 @@ PROPOSED = {
     "she gave him her heart": "heart hearts love",
     "the train to work is late": "train locomotive railway metro tram rail monorail station tramway",
 }
+pytestmark = pytest.mark.xdist_group("first captions")  # one space, trained in full, for all of them
 LEAST = 5  # of the 8 pictures that are listed
 
 

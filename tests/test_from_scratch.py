@@ -368,11 +368,12 @@ def test_clip_measures_what_the_lesson_measures():
 
 @pytest.mark.long
 def test_a_stored_run_can_be_measured_again():
-    again = dann.accuracy(dann.train("DANN", 0, 600, coeff=dann.LAMBDA))
+    """The cheapest. With DANN it takes the lesson's steps, see above, and those of the lesson's stored run."""
+    again = dann.accuracy(dann.train("source only", 0, 600))
     for domain, value in again.items():
-        stored = report.stored("from_scratch")["dann"][0][f"DANN, {domain}"]
-        # Other processors round differently, and 600 steps make much of it where two networks pull at each other.
-        assert value == pytest.approx(stored, abs=0.02 if domain == "clean" else 0.08)
+        stored = report.stored("from_scratch")["dann"][0][f"source only, {domain}"]
+        # Other processors round differently.
+        assert value == pytest.approx(stored, abs=0.02 if domain == "clean" else 0.06)
 
 
 @pytest.mark.long

@@ -9,7 +9,7 @@ import pytest
 import results
 import torch
 import torch.nn.functional as F
-from lessons import lesson, parts
+from lessons import lesson, parts, stop_after
 from scenes import walk
 from torch import nn
 from tqdm.auto import tqdm
@@ -598,13 +598,14 @@ def of(file, run, score="target accuracy"):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["source only", "DANN"])
-def test_a_stored_run_can_be_measured_again(name):
-    """Other processors round differently, and where two networks pull at each other 600 steps make much of it."""
+def test_a_stored_run_begins_as_it_did(name, monkeypatch):
+    """The first sixth of one; the lesson trains DANN to its end. Other processors round differently."""
     stored = report.stored("05_own")[name][0]
+    stop_after(monkeypatch, results.OWN_STEPS // 6)
     again = results.one_digits_run(0, strength=1.0, steps=results.OWN_STEPS, **results.OWN[name])
-    assert again.keys() == stored.keys() - {"seed"}
-    for score, allowed in (("source accuracy", 0.02), ("target accuracy", 0.08), ("classes met", 0.3)):
-        assert again[score] == pytest.approx(stored[score], abs=allowed), score
+    assert again.keys() <= stored.keys()
+    reached = f"after {results.OWN_STEPS // 6} steps"
+    assert again[reached] == pytest.approx(stored[reached], abs=0.03)
 
 
 @pytest.mark.long

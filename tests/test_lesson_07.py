@@ -59,10 +59,10 @@ def started_with_a_checkpoint(folder, *arguments):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("processes", [2, 4])  # 78 pairs among four are 19, 20, 19 and 20
-def test_any_number_of_processes_has_the_same_curve(processes, alone, tmp_path):
-    out = finished(start(processes, "--steps=40", f"--out={tmp_path / 'curve.json'}"))
-    assert f"{processes} process(es), 40 steps" in out
+def test_four_processes_have_the_curve_of_one(alone, tmp_path):
+    """78 pairs among four are 19, 20, 19 and 20. Two processes are the next test's."""
+    out = finished(start(4, "--steps=40", f"--out={tmp_path / 'curve.json'}"))
+    assert "4 process(es), 40 steps" in out
     curve = json.loads((tmp_path / "curve.json").read_text())
     assert curve == pytest.approx(alone, abs=TOLERANCE)
     assert curve[0] == pytest.approx(alone[0], abs=1e-5)
@@ -82,10 +82,11 @@ def test_a_killed_process_ends_the_job_and_the_checkpoint_goes_on(alone, tmp_pat
     assert there >= 20
     steps = max(40, there + 20)
     again = start(2, f"--steps={steps}", f"--checkpoint={tmp_path / 'kept'}", f"--out={tmp_path / 'curve.json'}")
-    assert f"{steps} steps" in finished(again)
+    assert f"2 process(es), {steps} steps" in finished(again)
     curve = json.loads((tmp_path / "curve.json").read_text())
     assert len(curve) == steps
     assert curve[:40] == pytest.approx(alone, abs=TOLERANCE)
+    assert curve[0] == pytest.approx(alone[0], abs=1e-5)
 
 
 @pytest.mark.long
@@ -119,10 +120,11 @@ def test_others_than_the_first_process_write_no_checkpoint(monkeypatch, tmp_path
 
 @pytest.mark.long
 def test_a_stored_run_can_be_measured_again():
+    """The cheapest of the ways; that they differ in the negatives alone is the next test's."""
     stored = report.stored("07_scaling")
-    again = results.one_scaling_run(0, **stored["settings"]["options"]["cached"])
+    again = results.one_scaling_run(0, **stored["settings"]["options"]["small"])
     for what, value in again.items():
-        assert stored["cached"][0][what] == pytest.approx(value, abs=0.03), what
+        assert stored["small"][0][what] == pytest.approx(value, abs=0.02), what
 
 
 def test_small_cached_and_accumulated_differ_in_the_negatives_alone(monkeypatch):

@@ -56,6 +56,7 @@ def no_settings_from_outside(monkeypatch):
         "CONSTRAINTS",
         "ISOLATE",
         "WORKERS",
+        "WHEELS",
         "MAKEFLAGS",
         "MFLAGS",
         "MAKELEVEL",

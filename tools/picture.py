@@ -28,6 +28,7 @@ LESSONS = {
     "06_combined": ("first-look-panel", "first_mixed.strength = 0.8"),
     "07_scaling": ("first-look-panel", "first_pieces.done = 50"),
     "08_sound": ("first-look-sounds", "first_sounds.selected = [0]"),
+    "09_your_own": ("send-explorer", ""),
 }
 RUN = """(id) => {
   const { content } = window.jupyterapp.shell.currentWidget;

@@ -58,7 +58,7 @@ from xlib.experiments.pairs import (
     embed_images,
     embed_texts,
     found_captions,
-    onto_own_mean,
+    onto_source,
     train_pairs,
     without_captions,
 )
@@ -826,6 +826,7 @@ SHOTS = 4
 SECOND = {
     "source only": {},
     "own mean": {},
+    "own mean and spread": {},
     "DANN 0.1": {"align": {"dann": 0.1}},
     "DANN 0.3": {"align": {"dann": 0.3}},
     "DANN 1.0": {"align": {"dann": 1.0}},
@@ -897,8 +898,8 @@ def one_second_run(seed: int, name: str) -> dict[str, float]:
     captions = [own.captions[row] for row in train.tolist()]
     read = caption_features(captions)
     texts, second, named = read(own.captions), encoders.edges_and_colours(there.pictures), read(there.captions)
-    if name == "own mean":
-        second = onto_own_mean(second, second[there.pool], images[train])
+    if name.startswith("own mean"):
+        second = onto_source(second, second[there.pool], images[train], spread=name.endswith("spread"))
     options = SECOND[name]
     model, _ = train_pairs(images[train], texts[train], captions, target=second[there.pool], seed=seed, **options)
     scores = recalls(*both_of(model), own, images, texts, test=test)
@@ -915,16 +916,12 @@ def own_folder() -> tuple[dict, dict]:
     }
     runs |= {f"{count} pairs": functools.partial(one_pairs_run, count=count) for count in COUNTS}
     runs["bursts"] = one_bursts_run
-    what = (
-        "train_pairs(), 320 steps, on pairs.example(language), split by pairs.groups; R@10 among the captions"
-    )
+    what = "train_pairs(), 320 steps, on pairs.example(language), split by pairs.groups; R@10 among the captions"
     return runs, {"what": what, "shots": SHOTS, "counts": COUNTS}
 
 
 def second_domain() -> tuple[dict, dict]:
-    what = (
-        "train_pairs(target=...), 320 steps or as said; R@10 of the second pictures to measure"
-    )
+    what = "train_pairs(target=...), 320 steps or as said; R@10 of the second pictures to measure"
     runs = {name: functools.partial(one_second_run, name=name) for name in SECOND}
     return runs, {"what": what, "options": SECOND}
 

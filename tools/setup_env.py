@@ -1,10 +1,12 @@
 """Make .venv and install the course into it, once: what `make lab` and `make test` run first.
 
     python tools/setup_env.py [--extras test,browser] [--optional speech] [--constraints constraints.txt]
+        [--wheels folder]
 
 A stamp in .venv says what has been installed. It is taken away before pip starts and written when pip is done, so
 an install that was interrupted is noticed and finished, and a second run needs neither pip nor a network. An optional
 extra that pip cannot get is left out, and one line says so; it is tried again with the next install.
+With --wheels pip takes everything from a folder that `make wheels` has filled, and needs no network.
 Whatever goes wrong ends in one sentence. Standard library only, and written so that Python 3.6 can still read it.
 """
 
@@ -13,6 +15,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import pathlib
 import platform
@@ -22,6 +25,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STAMP = "installed.json"
+LIST = "wheels.json"  # what a folder of wheels holds, and for whom; written by tools/wheels.py
 
 
 class Refusal(Exception):
@@ -53,13 +57,21 @@ def read_stamp(venv):
     return stamp if isinstance(stamp, dict) else {}
 
 
+def this_python():
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def this_platform():
+    return f"{platform.system()} {platform.machine()}"
+
+
 def missing(venv, root, extras, constraints, optional=()):
     """Why something must be installed, or "" where nothing is to be done.
 
     Asking for no constraints is content with an install that had some: they lie within the loose bounds.
     """
     stamp = read_stamp(venv)
-    asked = f"{sys.version_info[0]}.{sys.version_info[1]}" if os.environ.get("PYTHON") else ""
+    asked = this_python() if os.environ.get("PYTHON") else ""
     known = set(stamp.get("extras", []))
     new = sorted((set(extras) - known) | (set(optional) - known - set(stamp.get("optional", []))))
     if not venv_python(venv).exists():
@@ -77,11 +89,14 @@ def missing(venv, root, extras, constraints, optional=()):
     return ""
 
 
-def gigabytes_needed(venv):
+def gigabytes_needed(venv, wheels=None):
     """Room to ask for: .venv took 6.9 GB on Linux, where pip brings the CUDA build of torch, and pip keeps the wheels
-    beside it while it works."""
+    beside it while it works. Those of a folder stay where they are, and their list says what they hold: to that come
+    a tenth of it, for what Python compiles, and a margin."""
     if any((site / "torch" / "__init__.py").exists() for site in site_packages(venv)):
         return 1
+    if wheels:
+        return math.ceil(1.1 * read_list(wheels).get("unpacked", 0) / 1e9 + 0.2)
     indices = os.environ.get("PIP_EXTRA_INDEX_URL", "") + os.environ.get("PIP_INDEX_URL", "")
     return 10 if platform.system() == "Linux" and "cpu" not in indices else 4
 
@@ -90,15 +105,14 @@ def free_gigabytes(venv):
     return shutil.disk_usage(str(venv if venv.exists() else venv.parent)).free / 1e9
 
 
-def disk_full(venv):
+def disk_full(venv, wheels=None):
     return Refusal(
-        f"The disk is full: the course needs about {gigabytes_needed(venv)} GB of room in {venv.parent}, and "
+        f"The disk is full: the course needs about {gigabytes_needed(venv, wheels)} GB of room in {venv.parent}, and "
         f"{free_gigabytes(venv):.1f} GB are free. Make room, then run the same command: it goes on where it stopped."
     )
 
 
 def check_python():
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if sys.version_info < (3, 10):  # noqa: UP036, this is where an older one is told
         raise Refusal(f"The course needs Python 3.10 or newer; this is {platform.python_version()}.")
     try:
@@ -106,8 +120,8 @@ def check_python():
         import venv  # noqa: F401
     except ImportError:
         raise Refusal(
-            f"Python {version} ({sys.executable}) comes without venv. "
-            f"On Debian and Ubuntu: sudo apt install python{version}-venv"
+            f"Python {this_python()} ({sys.executable}) comes without venv. "
+            f"On Debian and Ubuntu: sudo apt install python{this_python()}-venv"
         ) from None
 
 
@@ -124,10 +138,15 @@ def describe(python):
         return ""
 
 
-def make_venv(venv):
-    """A fresh .venv, unless a sound one is there that was not asked to be of another version."""
+def kept(venv):
+    """The "3.11" of an environment that is sound and was not asked to be of another version, else ""."""
     version = describe(venv_python(venv))
-    if version and (not os.environ.get("PYTHON") or version == f"{sys.version_info[0]}.{sys.version_info[1]}"):
+    return version if version == this_python() or not os.environ.get("PYTHON") else ""
+
+
+def make_venv(venv):
+    """A fresh .venv, unless there is one to keep."""
+    if kept(venv):
         return
     base = getattr(sys, "_base_executable", sys.executable)  # this may be .venv's own Python, about to be replaced
     subprocess.run([base, "-m", "venv", "--clear", str(venv)], check=True, stderr=subprocess.PIPE)
@@ -144,23 +163,84 @@ def drop_torn_packages(venv):
                 shutil.rmtree(str(folder), ignore_errors=True)
 
 
-def pip_environment(venv):
-    """The user's own pip settings (a mirror, a proxy, a cache) hold; those that would install elsewhere do not."""
+def read_list(wheels):
+    """What `make wheels` has noted of its folder; {} where it has not, or where the note is damaged."""
+    try:
+        listed = json.loads((wheels / LIST).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    keys = {"complete", "python", "platform", "made_from", "unpacked", "files"}
+    return listed if isinstance(listed, dict) and keys <= set(listed) else {}
+
+
+def torn(wheels, files):
+    """Those of the listed files that are not there in their full size."""
+    return [name for name, size in files.items() if not is_whole(wheels / name, size)]
+
+
+def is_whole(path, size):
+    return path.is_file() and path.stat().st_size == size
+
+
+def check_wheels(wheels, venv):
+    """Refuses a folder that cannot serve, before .venv is touched."""
+    if not wheels.is_dir():
+        raise Refusal(f"There is no folder {wheels}. `make wheels` makes one, on a machine with a network.")
+    listed = read_list(wheels)
+    again = "Run `make wheels` once more where there is a network, and copy the whole folder."
+    if not listed:
+        what = "has no wheels.json, the list" if any(wheels.glob("*.whl")) else "is not one"
+        raise Refusal(f"{wheels} {what} that `make wheels` leaves. {again}")
+    if not listed["complete"]:
+        raise Refusal(f"{wheels} was left unfinished. {again}")
+    python = kept(venv) or this_python()
+    if (listed["python"], listed["platform"]) != (python, this_platform()):
+        hint = (
+            f"Another Python may do: make lab WHEELS=... PYTHON=python{listed['python']}"
+            if listed["platform"] == this_platform()
+            else "Fill one on a machine of this kind: make wheels"
+        )
+        raise Refusal(
+            f"{wheels} is for Python {listed['python']} on {listed['platform']}, and this is Python {python} on "
+            f"{this_platform()}. {hint}"
+        )
+    lost = torn(wheels, listed["files"])
+    if lost:
+        raise Refusal(
+            f"{wheels} is not whole: {len(lost)} of its {len(listed['files'])} files are missing or cut short, "
+            f"{lost[0]} among them. Copy it once more."
+        )
+
+
+def pip_environment(venv, wheels=None):
+    """The user's own pip settings (a mirror, a proxy, a cache) hold; those that would install elsewhere do not. A
+    folder of wheels stands alone: no setting may add another place to it."""
     drop = {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV"}
-    kept = {name: value for name, value in os.environ.items() if name not in drop}
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in drop and not (wheels and name.startswith("PIP_"))
+    }
+    if wheels:
+        own["PIP_CONFIG_FILE"] = os.devnull  # pip's word for: no settings file at all
     return dict(
-        kept, PIP_USER="0", TMPDIR=str(venv / "tmp")
+        own, PIP_USER="0", TMPDIR=str(venv / "tmp")
     )  # TMPDIR: on the disk that was checked; /tmp is often small
 
 
-def pip_install(venv, root, extras, constraints):
-    target = "." + (f"[{','.join(extras)}]" if extras else "")
-    command = [str(venv_python(venv)), "-m", "pip", "install", "--disable-pip-version-check", "-e", target]
-    command += ["-c", str(constraints)] if constraints else []
+def pip_install(venv, root, extras, constraints, wheels=None):
+    arguments = ["install", "-e", "." + (f"[{','.join(extras)}]" if extras else "")]
+    arguments += ["-c", str(constraints)] if constraints else []
+    arguments += ["--no-index", "--find-links", str(wheels)] if wheels else []
+    run_pip(venv, root, arguments, wheels)
+
+
+def run_pip(venv, root, arguments, wheels=None):
+    command = [str(venv_python(venv)), "-m", "pip", arguments[0], "--disable-pip-version-check", *arguments[1:]]
     (venv / "tmp").mkdir(exist_ok=True)
     # pip's progress goes straight to the terminal; its complaints pass through here, to be understood.
     # Warnings (it tries again, it is slow) are shown at once, errors only where there is no plainer word for them.
-    with subprocess.Popen(command, cwd=str(root), env=pip_environment(venv), stderr=subprocess.PIPE) as pip:
+    with subprocess.Popen(command, cwd=str(root), env=pip_environment(venv, wheels), stderr=subprocess.PIPE) as pip:
         complaints = ""
         for line in pip.stderr:
             complaints += line.decode(errors="replace")
@@ -168,13 +248,18 @@ def pip_install(venv, root, extras, constraints):
                 sys.stderr.write(line.decode(errors="replace"))
     shutil.rmtree(str(venv / "tmp"), ignore_errors=True)
     if pip.returncode:
-        raise refusal_for(complaints, venv)
+        raise refusal_for(complaints, venv, wheels)
 
 
-def refusal_for(complaints, venv):
+def refusal_for(complaints, venv, wheels=None):
     """What a complaint of pip or venv means to somebody who only wants to open the course."""
     if "No space left" in complaints or free_gigabytes(venv) < 0.2:
-        return disk_full(venv)
+        return disk_full(venv, wheels)
+    if wheels and any(sign in complaints for sign in ("BadZipFile", "zlib.error", " is invalid.")):
+        return Refusal(
+            f"A file in {wheels} is damaged. Copy the folder once more; then the same command goes on where it "
+            "stopped."
+        )
     if "CERTIFICATE_VERIFY_FAILED" in complaints or "CA certificate bundle" in complaints:
         return Refusal(
             "pip does not trust the package index's certificate. Where a company's proxy reads along, set PIP_CERT "
@@ -186,6 +271,11 @@ def refusal_for(complaints, venv):
         )
     if "No matching distribution found for" in complaints:
         name = complaints.rsplit("No matching distribution found for", 1)[1].splitlines()[0].strip()
+        if wheels:
+            return Refusal(
+                f"{wheels} has no {name}: it was filled for other requirements than this copy of the course has. "
+                "Run `make wheels` in this copy, where there is a network."
+            )
         return Refusal(
             f"There is no {name} for Python {platform.python_version()} on {platform.system()} {platform.machine()}. "
             "Another Python may do: make lab PYTHON=python3.12"
@@ -209,7 +299,7 @@ def one_at_a_time(root):
         os.close(folder)
 
 
-def install(venv, root, extras, constraints, optional=()):
+def install(venv, root, extras, constraints, optional=(), wheels=None):
     """Bring venv up to date. Returns why anything had to be done, "" where nothing had."""
     if not missing(venv, root, extras, constraints, optional):
         return ""
@@ -218,9 +308,11 @@ def install(venv, root, extras, constraints, optional=()):
         reason = missing(venv, root, extras, constraints, optional)
         if not reason:
             return ""
+        if wheels:
+            check_wheels(wheels, venv)
         print(f"Setting up .venv ({reason}). The first time takes some minutes.", flush=True)
-        if free_gigabytes(venv) < gigabytes_needed(venv):
-            raise disk_full(venv)
+        if free_gigabytes(venv) < gigabytes_needed(venv, wheels):
+            raise disk_full(venv, wheels)
         stamp = read_stamp(venv)
         extras = sorted({*extras, *stamp.get("extras", [])})
         optional = sorted({*optional, *stamp.get("optional", [])} - set(extras))
@@ -229,11 +321,13 @@ def install(venv, root, extras, constraints, optional=()):
         make_venv(venv)
         drop_torn_packages(venv)
         try:
-            pip_install(venv, root, sorted([*extras, *optional]), constraints)
+            pip_install(venv, root, sorted([*extras, *optional]), constraints, wheels)
         except Refusal as refusal:
             if not optional:
                 raise
-            pip_install(venv, root, extras, constraints)  # where that fails too, optional is not what it is about
+            pip_install(
+                venv, root, extras, constraints, wheels
+            )  # where that fails too, optional is not what it is about
             why = str(refusal).splitlines()[0]
             print(f"Optional, and left out: {', '.join(optional)}. The lessons go on without. ({why})", flush=True)
         stamp = {
@@ -253,6 +347,7 @@ def main(arguments=None, root=ROOT):
     parser.add_argument("--extras", default="", help="extras of pyproject.toml, separated by commas")
     parser.add_argument("--optional", default="", help="extras that may fail to install, separated by commas")
     parser.add_argument("--constraints", default="", help="a file of exact versions, such as constraints.txt")
+    parser.add_argument("--wheels", default="", help="a folder of `make wheels`, to install from without a network")
     options = parser.parse_args(arguments)
     venv = root / ".venv"
     try:
@@ -263,7 +358,8 @@ def main(arguments=None, root=ROOT):
         extras, optional = (
             [extra for extra in names.split(",") if extra] for names in (options.extras, options.optional)
         )
-        install(venv, root, extras, constraints, optional)
+        wheels = root / pathlib.Path(options.wheels).expanduser() if options.wheels else None
+        install(venv, root, extras, constraints, optional, wheels)
     except Refusal as refusal:
         return str(refusal)
     except subprocess.CalledProcessError as error:

@@ -32,6 +32,7 @@ LESSONS = {
     "06_combined": "**All together**: across modalities and domains at once, measured over several seeds",
     "07_scaling": "**Scaling up**: from CPU to GPU to several processes; tiled losses, cached gradients",
     "08_sound": "**Sound**: a third modality that never met the first; few pairs or none, and voices never heard",
+    "09_your_own": "**Your own pairs**: from a folder of pictures and captions to one page that you can send",
 }
 # Where an install line, a clone command or a launch link leads to, whatever it led to before.
 INSTALL = re.compile(r"git\+https://[^\"\s]+")

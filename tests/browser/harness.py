@@ -88,7 +88,7 @@ class Lab:
 
     def __init__(self, folder: Path):
         self.notebooks = folder / "notebooks"
-        ignored = shutil.ignore_patterns(".ipynb_checkpoints")
+        ignored = shutil.ignore_patterns(".ipynb_checkpoints", "solved_exercises*", "hand_in_*")
         if (ROOT / "notebooks").exists():
             shutil.copytree(ROOT / "notebooks", self.notebooks, ignore=ignored)
         self.notebooks.mkdir(exist_ok=True)
@@ -122,7 +122,11 @@ class Lab:
             command = [sys.executable, "-m", self.module, "--no-browser", "--allow-root", "--ip=127.0.0.1"]
             command += [f"{name}={value}" for name, value in options.items()]
             self.process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
-        until(self._answers, "JupyterLab answers", seconds=60)
+        try:
+            until(self._answers, "JupyterLab answers", seconds=60)
+        except AssertionError:
+            self.close()  # nobody else will: there is no Lab yet
+            raise
 
     def _answers(self):
         assert self.process.poll() is None, f"JupyterLab ended:\n{self.log.read_text()}"
@@ -169,10 +173,12 @@ class Notebook:
         for event in ("framesent", "framereceived"):
             socket.on(event, lambda payload: self.traffic.append(len(payload)))
 
-    def run_all(self, *, seconds=180, budget=""):
-        """Run every cell; returns when all have run, and fails on the first error in an output."""
-        if budget:
-            self.execute(f"__import__('os').environ['XLIB_BUDGET'] = {budget!r}")
+    def run_all(self, *, seconds=180, budget="", memory=""):
+        """Run every cell; returns when all have run, and fails on the first error in an output. memory: the bytes
+        that a hub would say there are."""
+        for name, value in (("XLIB_BUDGET", budget), ("MEM_LIMIT", memory)):
+            if value:
+                self.execute(f"__import__('os').environ[{name!r}] = {value!r}")
         self.page.set_default_timeout(seconds * 1000)
         self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
         self.page.wait_for_function(READY)
@@ -203,6 +209,10 @@ class Notebook:
         assert stderr.count() == 0, stderr.first.inner_text()
         assert self.page.get_by_text("Error displaying widget").count() == 0
         assert self.errors == []
+
+    def shut_down(self):
+        """End the kernel: that of a lesson holds a gigabyte, which the page leaves behind."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
 
     def close(self):
         self.page.close()
@@ -252,13 +262,11 @@ def second_day(notebook):
           if (config.windowingMode !== "none") content.notebookConfig = { ...config, windowingMode: "none" };
           window.turn = ((window.turn ?? 0) + 3) % content.widgets.length;
           content.scrollToItem(window.turn); // a busy machine may leave a cell for when it comes into view
-          return [...document.querySelectorAll(".xlib-still img")].every((image) => image.complete);
+          const pictures = [...document.querySelectorAll(".xlib-still img")];
+          if (!pictures.every((image) => image.complete)) return -1;
+          return document.querySelectorAll(".jp-Notebook .jp-OutputArea-child").length;
         }"""
-
-        def drawn():
-            return page.evaluate(every) and len(page.evaluate(LOOK)["heights"]) == len(outputs)
-
-        until(drawn, "all outputs are drawn", seconds=60)
+        until(lambda: page.evaluate(every) == len(outputs), "all outputs are drawn", seconds=60)
         page.evaluate(SKIP)
         until(lambda: waiting or page.wait_for_timeout(50), "a kernel is asked for", seconds=30)
         _look(page, outputs)
@@ -292,15 +300,17 @@ def _look(page, outputs):
         assert page.locator(".jp-Notebook progress").count() == 0
 
 
-def opens(name, *, seconds, budget=""):
+def opens(name, *, seconds, budget="", memory=""):
     """A fixture of a module's tests: one lesson, open in JupyterLab, with all its cells run. nbmake trains each in
     full; with the budget "smoke" it trains for a few steps here, where no test looks at what it has learnt."""
     import pytest
 
     @pytest.fixture(scope="module")
     def opened(browser, lab):
-        notebook = Notebook(browser, lab, f"{name}.ipynb").run_all(seconds=seconds, budget=budget)
+        notebook = Notebook(browser, lab, f"{name}.ipynb")
+        notebook.run_all(seconds=seconds, budget=budget, memory=memory)
         yield notebook
+        notebook.shut_down()
         notebook.close()
 
     return opened

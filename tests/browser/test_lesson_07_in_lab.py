@@ -6,7 +6,7 @@ from harness import Panel, first_screen, move_the_explorer, opens, second_day, s
 pytestmark = pytest.mark.browser
 
 
-opened = opens("07_scaling", seconds=900, budget="smoke")
+opened = opens("07_scaling", seconds=900, budget="smoke", memory="2e9")  # as on Binder: too little for two processes
 
 
 def test_the_first_screen(opened):

@@ -15,6 +15,7 @@ def test_lesson_00_opens_trains_and_can_be_played_with(browser, lab):
     move_the_explorer(notebook, "explorer", "clock")
     notebook.clean()
     second_day(notebook)
+    notebook.shut_down()
     notebook.close()
 
 
@@ -36,4 +37,5 @@ def test_lesson_03_trains_a_clip_and_its_widgets_move(browser, lab):
         play.changes(partial(play.press, slider, key), expression, value)
     notebook.clean()
     second_day(notebook)
+    notebook.shut_down()
     notebook.close()

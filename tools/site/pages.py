@@ -42,6 +42,7 @@ ABLE = {
     "06_combined": "**Adapt** CLIP to pictures that nobody has captioned, and choose λ without one target label",
     "07_scaling": "**Compute** the loss of a batch that does not fit, exactly, and split it over several processes",
     "08_sound": "**Join** spoken numbers to pictures that they were never paired with, and see what few pairs can do",
+    "09_your_own": "**Check** a folder of your own, train on it, carry it to a second domain, and send the map",
 }
 # The explorer of the home page plays once when it is seen; not where somebody wants no motion, came for the view that
 # the address names, or has touched it.
@@ -96,8 +97,8 @@ def write(source: Path, lessons: list[str]) -> None:
 
 
 def teaching(root: Path = ROOT) -> list[Path]:
-    """The teaching notes, in their order; none so far."""
-    return sorted((root / "docs" / "teaching").glob("*.md"))
+    """The teaching notes, in their order, and what leads to them first."""
+    return sorted((root / "docs" / "teaching").glob("*.md"), key=lambda path: (path.stem != "index", path.stem))
 
 
 def title(notebook, name: str) -> str:

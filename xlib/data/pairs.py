@@ -1,13 +1,16 @@
 """Pictures and captions of your own: a folder, a table, and what is wrong with them before anything is trained."""
 
 import csv
+import hashlib
+import io
 import os
 import shutil
 import tempfile
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +42,12 @@ class Pairs:
         files: N names, as the table has them. captions: N strings; all "" where there is no table.
         pictures: (N, 3, 64, 64) uint8; a picture that is not square has white beside it.
         found: what else was met, for `check`: one of KINDS to the names of files that it holds for.
+
+    Example:
+        >>> grey = torch.full((2, 3, 64, 64), 128, dtype=torch.uint8)
+        >>> pairs = Pairs(["a.png", "b.png"], ["a grey square", "another one"], grey, {})
+        >>> dict(zip(pairs.files, pairs.captions))["b.png"]
+        'another one'
     """
 
     files: list[str]
@@ -74,10 +83,10 @@ def load(folder: str | os.PathLike) -> Pairs:
     found["not in the table"] = sorted({*there} - {name for name, _ in rows})
     kept, read, home = [], {}, folder.resolve()
     for name, caption in tqdm(rows, desc="reading pictures", leave=False, delay=1):
-        path = (home / name).resolve()
+        path = _file(home, name)
         if table.is_file() and not caption:
             found["no caption"].append(name)
-        elif not path.is_relative_to(home) or not path.is_file():
+        elif path is None:
             found["no file"].append(name)
         else:
             if name not in read:
@@ -100,13 +109,30 @@ def _rows(table: Path) -> list[tuple[str, str]]:
         ) from None
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
-    lines = csv.reader(text.splitlines(), delimiter=delimiter)
-    names = [name.strip().lower() for name in next(lines, [])]
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:  # such as a cell of 131,073 letters
+        raise ValueError(f"{table} cannot be read ({error}): is a quotation mark left open?") from None
+    names = [name.strip().lower() for name in (lines or [[]])[0]]
     if not {"file", "caption"} <= {*names}:
         raise ValueError(f"{table} must name the columns file and caption in its first line, got {header[:80]!r}")
     places = names.index("file"), names.index("caption")
-    cells = [[*line, *[""] * len(names)] for line in lines if any(map(str.strip, line))]
-    return [(line[places[0]].strip(), " ".join(line[places[1]].split())) for line in cells]
+    cells = [[*line, *[""] * len(names)] for line in lines[1:] if any(map(str.strip, line))]
+    return [(_plain(line[places[0]]), " ".join(line[places[1]].split())) for line in cells]
+
+
+def _plain(name: str) -> str:
+    """A file's name as the folder has it: "./a.png" and ".\\a.png" are a.png."""
+    return str(PurePosixPath(name.strip().replace("\\", "/"))) if name.strip() else ""
+
+
+def _file(home: Path, name: str) -> Path | None:
+    """The file of that name within the folder, or None where there is none, or it lies elsewhere."""
+    try:
+        path = (home / name).resolve()
+        return path if path.is_relative_to(home) and path.is_file() else None
+    except (OSError, ValueError):  # a name that no file can have: too long, or with a zero in it
+        return None
 
 
 def _read(path: Path, name: str, found: dict[str, list[str]]) -> Tensor | None:
@@ -155,10 +181,16 @@ def groups(pairs: Pairs, *, threshold: float = TWINS) -> Tensor:
     if not 0 < _validate.number("threshold", threshold) <= 1:
         raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
     together = alike(pairs.pictures) > threshold
-    for words in (pairs.files, [caption.casefold() or str(row) for row, caption in enumerate(pairs.captions)]):
+    captions = [caption.casefold() or str(row) for row, caption in enumerate(pairs.captions)]
+    for words in (pairs.files, captions, _pixels(pairs.pictures)):  # the last for pictures of one colour
         number = _numbered(words)
         together |= number[:, None] == number
     return torch.from_numpy(connected_components(together.numpy(), directed=False)[1]).long()
+
+
+def _pixels(pictures: Tensor) -> list[str]:
+    """A digest of each picture, the same where all pixels are."""
+    return [hashlib.sha256(picture.numpy().tobytes()).hexdigest() for picture in pictures]
 
 
 def _numbered(words: Sequence[str]) -> Tensor:
@@ -176,7 +208,8 @@ def split(groups: Tensor, *, share: float = 0.2, seed: int = 0) -> tuple[Tensor,
     groups.
 
     Example:
-        >>> split(torch.tensor([7, 2, 2, 7, 3]), share=0.4)  # rows 0 and 3 stay together, and so do 1 and 2
+        >>> train, test = split(torch.tensor([7, 2, 2, 7, 3]), share=0.4)
+        >>> train, test  # rows 0 and 3 stay together, and so do 1 and 2
         (tensor([1, 2, 4]), tensor([0, 3]))
     """
     if not 0 < _validate.number("share", share) < 1:
@@ -184,7 +217,8 @@ def split(groups: Tensor, *, share: float = 0.2, seed: int = 0) -> tuple[Tensor,
     sizes = groups.unique(return_inverse=True)[1].bincount()
     if len(sizes) < 2:
         raise ValueError(f"groups must be at least two, got {len(sizes)}: all rows are twins of one another")
-    numbers, kept, room = groups.unique(return_inverse=True)[1], [], max(1, round(share * len(groups)))
+    numbers, kept = groups.unique(return_inverse=True)[1], []
+    room = min(max(1, round(share * len(groups))), len(groups) - 1)  # one row at least for each side
     order = torch.randperm(len(sizes), generator=torch.Generator().manual_seed(seed)).tolist()
     for group in order:
         if sizes[group] <= room:
@@ -227,7 +261,11 @@ def check(pairs: Pairs, *, threshold: float = TWINS) -> list[dict[str, str | int
         ("one caption for more than half", most, "Write what each one shows: there is nothing to learn here."),
     ]
     return [
-        {"looked for": what, "found": len(found), "for example": ", ".join(found[:2])[:60]}
+        {
+            "looked for": what,
+            "found": len(found),
+            "for example": textwrap.shorten(", ".join(found[:2]), 64, placeholder=" …"),
+        }
         | {"what to do": advice if found else ""}
         for what, found, advice in looked
     ]
@@ -235,14 +273,22 @@ def check(pairs: Pairs, *, threshold: float = TWINS) -> list[dict[str, str | int
 
 def _twins(pictures: Tensor, threshold: float) -> tuple[list[list[int]], list[list[int]]]:
     """Pairs of rows whose pictures are the same, and pairs that are only alike."""
-    close = (alike(pictures) > threshold).triu(1).nonzero()
-    equal = torch.tensor([bool(pictures[a].equal(pictures[b])) for a, b in close.tolist()], dtype=torch.bool)
-    return close[equal].tolist(), close[~equal].tolist()
+    number = _numbered(_pixels(pictures))
+    same = number[:, None] == number
+    near = (alike(pictures) > threshold) & ~same
+    return same.triu(1).nonzero().tolist(), near.triu(1).nonzero().tolist()
 
 
 class Second(NamedTuple):
     """Pictures of a second domain: (M, 3, 64, 64) uint8; M captions, to measure with, "" where none is known; rows to
-    adapt to, and rows to measure on; and whether they were made of the first domain's pictures."""
+    adapt to, and rows to measure on; and whether they were made of the first domain's pictures.
+
+    Example:
+        >>> pictures = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+        >>> there = Second(pictures, ["", ""], torch.tensor([0]), torch.tensor([], dtype=torch.int64), made=False)
+        >>> len(there.pool), len(there.measured)  # one picture to adapt to, and none with a caption
+        (1, 0)
+    """
 
     pictures: Tensor
     captions: list[str]
@@ -318,6 +364,7 @@ def example(language: str = "en") -> Path:
                 Image.fromarray(picture).save(place / file)
             with open(place / TABLE, "w", encoding="utf-8", newline="") as table:
                 csv.writer(table).writerows([("file", "caption"), *zip(files, icons.names[language], strict=True)])
+        making.chmod(0o755)  # mkdtemp's is for one user alone
         try:
             making.rename(folder)
         except OSError:

@@ -24,9 +24,8 @@ def caption_features(captions: Sequence[str], *, reading: str = "both") -> Calla
     reading: "meaning", MiniLM's 384 numbers, which know English; "letters", how often each run of one to four letters
     stands in the text, against how often it does in the captions (tf-idf), along the 300 directions in which they
     differ most; or "both", side by side. Letters know no meaning, and are there in any language.
-    Returns a function of M strings to (M, D) float32 on the CPU, each of the two parts of unit length (or zeros,
-    where no run of letters is known). Raises ValueError for another reading, TypeError or ValueError for captions
-    that are no list of strings.
+    Returns a function of M strings to (M, D) float32 on the CPU, each of the two parts of unit length. Raises
+    ValueError for another reading, TypeError or ValueError for captions that are no list of strings.
 
     Example:
         >>> read = caption_features(["red cat", "red dog", "blue dog"], reading="letters")
@@ -79,7 +78,8 @@ def numbered(captions: Sequence[str]) -> tuple[list[str], Tensor]:
     """The different captions in their order, capitals aside, and (N,) int64: which of them each one is.
 
     Example:
-        >>> numbered(["a cat", "a dog", "A cat"])
+        >>> different, which = numbered(["a cat", "a dog", "A cat"])
+        >>> different, which
         (['a cat', 'a dog'], tensor([0, 1, 0]))
     """
     places: dict[str, int] = {}
@@ -107,7 +107,8 @@ def train_pairs(
     captions, for the options that need it. start: towers to go on from; else new ones.
     options: align, information, guesses, snapshot, every, live, as in `adapt`.
     Returns the towers, parts "features", "image", "text" and "scale", in evaluation mode, and the Run.
-    Raises ValueError for fewer than two different captions.
+    Raises ValueError for fewer than two different captions, for another number of them than of rows, and without
+    target for an option that needs it; whatever `adapt` raises.
 
     Example:
         >>> images, texts = torch.rand(6, 1088), torch.rand(6, 384)
@@ -116,6 +117,12 @@ def train_pairs(
         (torch.Size([6, 128]), 2)
     """
     different, which = numbered(captions)
+    if not len(images) == len(texts) == len(captions):
+        counts = f"{len(images)}, {len(texts)} and {len(captions)}"
+        raise ValueError(f"images, texts and captions must be as many, got {counts}")
+    needs = [name for name in ("align", "information", "guesses") if options.get(name)]
+    if needs and target is None:
+        raise ValueError(f"target must be given for {needs[0]}: the second domain's pictures, got None")
     if len(different) < 2:
         raise ValueError(f"captions must be at least two different ones, got {different}")
     device = images.device
@@ -201,7 +208,7 @@ def cca_pairs(images: Tensor, texts: Tensor) -> tuple[Callable[[Tensor], Tensor]
         >>> (see(images) @ read(texts).T).argmax(dim=1).tolist()
         [0, 1, 2, 3, 4, 5, 6, 7, 8]
     """
-    most = min(100, len(images) - 1, images.shape[1], texts.shape[1])
+    most = min(100, *(n for x in (images, texts) for n in (len(x.unique(dim=0)) - 1, x.shape[1])))  # no higher rank
     found = space.cca(images, texts, dim=most, regularisation=1.0)
     weight = found.correlations
 
@@ -214,16 +221,23 @@ def cca_pairs(images: Tensor, texts: Tensor) -> tuple[Callable[[Tensor], Tensor]
     return see, read
 
 
-def onto_own_mean(target: Tensor, pool: Tensor, source: Tensor) -> Tensor:
+def onto_source(target: Tensor, pool: Tensor, source: Tensor, *, spread: bool = False) -> Tensor:
     """Features (M, D) of a second domain, moved so that the mean of its `pool` (P, D) is that of `source` (N, D).
 
-    It needs no caption and no training. What it assumes: that the two domains show about the same things.
+    spread: each of the D numbers also gets the source's standard deviation; one that never changes in the pool is
+    only moved. It needs no caption and no training. What it assumes: that both domains show about the same things.
+    Source: per-domain statistics, as of batch normalisation in Li et al. 2016 (arXiv 1603.04779).
 
     Example:
-        >>> onto_own_mean(torch.tensor([[5.0, 1.0]]), torch.tensor([[4.0, 1.0], [6.0, 1.0]]), torch.zeros(1, 2))
-        tensor([[0., 0.]])
+        >>> pool, source = torch.tensor([[4.0, 1.0], [6.0, 1.0]]), torch.tensor([[-2.0, 0.0], [2.0, 0.0]])
+        >>> [onto_source(pool, pool, source, spread=spread).tolist() for spread in (False, True)]
+        [[[-1.0, 0.0], [1.0, 0.0]], [[-2.0, 0.0], [2.0, 0.0]]]
     """
-    return target - pool.mean(dim=0) + source.mean(dim=0)
+    centred = target - pool.mean(dim=0)
+    if spread:
+        wide = pool.std(dim=0)
+        centred = centred * torch.where(wide > 0, source.std(dim=0) / wide, 1.0)
+    return centred + source.mean(dim=0)
 
 
 @torch.no_grad()
@@ -250,7 +264,8 @@ def bursts(pictures: Tensor, *, shots: int = 4, seed: int = 0) -> Tensor:
     Each shot is turned and moved a little (`encoders.random_affine`), and up to a fifth darker.
 
     Example:
-        >>> bursts(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape
+        >>> two = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+        >>> bursts(two, shots=4).shape
         torch.Size([2, 4, 3, 32, 32])
     """
     generator = torch.Generator().manual_seed(seed)
