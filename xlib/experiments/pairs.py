@@ -270,7 +270,10 @@ def bursts(pictures: Tensor, *, shots: int = 4, seed: int = 0) -> Tensor:
         torch.Size([2, 4, 3, 32, 32])
     """
     generator = torch.Generator().manual_seed(seed)
-    many = pictures.repeat_interleave(shots, dim=0).float() / 255
-    moved = encoders.random_affine(many, degrees=4, stretch=0.04, shift=0.03, generator=generator)
-    light = 1 - 0.2 * torch.rand(len(many), 1, 1, 1, generator=generator)
-    return (moved * light * 255).round().byte().view(len(pictures), shots, *pictures.shape[1:])
+    found = []
+    for some in pictures.split(64):  # all at once would take some hundred megabytes
+        many = some.repeat_interleave(shots, dim=0).float() / 255
+        moved = encoders.random_affine(many, degrees=4, stretch=0.04, shift=0.03, generator=generator)
+        light = 1 - 0.2 * torch.rand(len(many), 1, 1, 1, generator=generator)
+        found.append((moved * light * 255).round().byte())
+    return torch.cat(found).view(len(pictures), shots, *pictures.shape[1:])
