@@ -37,7 +37,7 @@ def test_it_runs_on_photographs_that_nobody_prepared(tmp_path, monkeypatch):
     (tmp_path / "work").mkdir()
     said = executed(folder, tmp_path / "work", monkeypatch)
     assert "28 pairs of pictures and captions, such as: an astronaut in an orange suit" in said["folder"]
-    assert "OpenMoji" not in said["folder"]  # whose licence is not that of these pictures
+    assert "OpenMoji" not in said["first-look"]  # whose licence is not that of these pictures
     rows = [" ".join(line.split()) for line in said["check-run"].splitlines()]
     assert "rows whose file is not there 1 gone.png Mend the name (capitals count). It is left out here." in rows
     assert "files that are no picture 1 broken.jpg Save it anew as PNG or JPEG. It is left out here." in rows
