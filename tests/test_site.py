@@ -78,7 +78,7 @@ def test_a_page_for_each_lesson_and_those_of_pages_py_and_nothing_that_nobody_ne
     assert not [
         name for name in names if re.search(r"fontawesome|\.map$|\.ipynb$|objects\.inv|_sources|\.doctree", name)
     ]
-    assert sum(len(content) for content in tree(sample_site.built()).values()) < 5.5e6
+    assert sum(len(content) for content in tree(sample_site.built()).values()) < 6.5e6
 
 
 def test_nothing_is_loaded_but_the_sites_own_files_and_by_relative_addresses():

@@ -313,7 +313,7 @@ def test_home_has_a_live_explorer_what_you_will_be_able_to_do_and_cards(site):
     assert "Version 0.1.0" in home.replace(sync_links.tag()[1:], "0.1.0")
     listed = re.findall(r"^(?!:)[\w/]+$", "".join(re.findall(r"```\{toctree\}(.*?)```", home, re.S)), re.M)
     notes = [f"teaching/{path.stem}" for path in pages.teaching()]
-    assert listed == [*LESSONS, *notes, "explorer", "glossary", "results", "api/index"]
+    assert listed == [*LESSONS, *notes, "explorer", "challenge", "help", "glossary", "results", "api/index"]
 
 
 def test_home_of_lessons_without_an_explorer_plays_nothing():

@@ -24,6 +24,8 @@ MADE_OF = {
     "docs/explorer.md": "explorer",
     "docs/glossary.md": "glossary",
     "docs/architecture.md": "api/architecture",
+    "docs/when_something_goes_wrong.md": "help",
+    "challenge/README.md": "challenge",
     "tests/benchmarks/results.md": "results/benchmarks",
 }
 LINK = re.compile(
@@ -79,7 +81,7 @@ def write(source: Path, lessons: list[str]) -> None:
     titles = {name: title(notebook, name) for name, notebook in notebooks.items()}
     written = {}
     for path, page in MADE_OF.items():
-        if page in ("explorer", "api/architecture", "results/benchmarks"):
+        if page not in ("index", "glossary"):  # which are made of more than their file
             written[page] = relinked((ROOT / path).read_text("utf-8"), path, page, lessons)
     notes = teaching()
     for path in notes:
@@ -180,7 +182,7 @@ def home(notebooks: dict, titles: dict[str, str], notes: list[str]) -> str:
         relinked(licences, "README.md", "index", list(titles)),
         _tree("Lessons", titles),
         _tree("Teaching", notes),
-        _tree("Reference", ["explorer", "glossary", "results", "api/index"]),
+        _tree("Reference", ["explorer", "challenge", "help", "glossary", "results", "api/index"]),
     ]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
