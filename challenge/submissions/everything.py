@@ -5,7 +5,7 @@ contrast, DANN, MMD, information of the predictions, and self-training on sure g
 
 from kit import train_as_lesson_06
 
-STEPS = {"numbers": 160, "emoji": 240}
+STEPS = {"numbers": 480, "emoji": 480}
 DANN = {"numbers": 0.3, "emoji": 0.1}
 
 

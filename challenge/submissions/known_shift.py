@@ -7,7 +7,7 @@ in grey as well as in colour
 import torch
 from kit import train_as_lesson_06
 
-STEPS = {"numbers": 160, "emoji": 240}
+STEPS = {"numbers": 480, "emoji": 480}
 
 
 def train(task, seed):
