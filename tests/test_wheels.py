@@ -136,6 +136,9 @@ def test_a_folder_is_filled_and_a_course_installed_from_it_alone(course, setting
     stick = shutil.move(course / "wheels", tmp_path / "a stick's folder")
     tiny(settings, "tiny-data", "2.0")
     monkeypatch.setenv("PIP_FIND_LINKS", str(settings))
+    (tmp_path / "config" / "pip").mkdir(parents=True)
+    (tmp_path / "config" / "pip" / "pip.conf").write_text(f"[global]\nfind-links = {settings}\n", "utf-8")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     assert setup_env.main(["--optional", "speech", "--wheels", str(stick)], course) == 0
     installed = in_venv(course)
     assert installed == {"tiny-course": "1", "tiny-data": "1.0", "tiny-voice": "1.0"}
