@@ -286,6 +286,16 @@ def test_groups_are_chains_of_one_file_one_caption_or_twins():
     assert found.tolist() == [0, 0, 0, 0, 1, 1, 2, 3]  # and rows without a caption have none in common
 
 
+def test_the_same_picture_of_one_colour_is_one_group_and_found():
+    grey = torch.full((3, 3, 64, 64), 128, dtype=torch.uint8)
+    grey[2] = 90  # another one, though `alike` cannot tell
+    own = Pairs(["a", "b", "c"], ["one", "two", "three"], grey, {})
+    assert pairs.groups(own).tolist() == [0, 0, 1]
+    found = {row["looked for"]: row["for example"] for row in pairs.check(own) if row["found"]}
+    assert found["the same picture twice"] == "a and b"
+    assert "near twins" not in found
+
+
 @pytest.mark.parametrize("threshold", [0, 1.01, -1, float("nan"), "high", None])
 def test_a_threshold_that_is_none(threshold):
     with pytest.raises((TypeError, ValueError), match="threshold must be"):
@@ -488,7 +498,10 @@ def test_what_is_interrupted_leaves_nothing_behind(icons, tmp_path, monkeypatch,
     with pytest.raises(type(stop)):
         pairs.example()
     assert not list((tmp_path / "cache").iterdir())
-    assert len(load(pairs.example()).files) == 3
+    folder = pairs.example()
+    assert len(load(folder).files) == 3
+    if os.name == "posix":  # a cache may be shared
+        assert folder.stat().st_mode & 0o777 == 0o755
 
 
 def test_two_notebooks_write_it_at_once(icons, tmp_path, monkeypatch):
@@ -675,6 +688,13 @@ def test_cca_of_few_pairs_finds_its_own_pairs(n):
     assert see(images).shape == read(texts).shape == (n, min(n - 1, 16))
     assert (see(images) @ read(texts).T).argmax(dim=1).tolist() == list(range(n))
     assert see(images[:1]).norm().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_cca_has_no_more_directions_than_there_are_different_pictures():
+    images, texts = features(12)
+    images[6:] = images[:6] + 1e-7  # the same ones again, but for rounding
+    see, _ = trained.cca_pairs(images, texts)
+    assert see(images).shape == (12, 5)
 
 
 def test_a_second_domain_is_moved_by_what_its_pool_shows():
