@@ -78,10 +78,13 @@ def venv_with_pip(venv: Path) -> None:
     (site / "pip.pth").write_text(f"{venv / 'pip'}\n", "utf-8")
 
 
+ALSO = ("PYTHON", "WHEELS", "CONSTRAINTS", "ARGS")  # what `make test` may have been given, and hands on
+
+
 @pytest.fixture(autouse=True)
 def settings(monkeypatch, tmp_path_factory):
     """Nobody's own settings of pip and make, room on the disk, and an index: a folder that pip's settings name."""
-    for name in [name for name in os.environ if name.startswith("PIP_") or name in ("PYTHON", "WHEELS", "MAKEFLAGS")]:
+    for name in [name for name in os.environ if name.startswith(("PIP_", "MAKE", "MFLAGS")) or name in ALSO]:
         monkeypatch.delenv(name)
     index = tmp_path_factory.mktemp("index")
     for name in ("tiny-build", "tiny-data", "tiny-voice", "wheel"):
