@@ -82,10 +82,11 @@ def numbered(captions: Sequence[str]) -> tuple[list[str], Tensor]:
         >>> different, which
         (['a cat', 'a dog'], tensor([0, 1, 0]))
     """
-    places: dict[str, int] = {}
-    which = [places.setdefault(caption.casefold(), len(places)) for caption in captions]
-    first = [which.index(place) for place in range(len(places))]
-    return [captions[row] for row in first], torch.tensor(which)
+    different: dict[str, str] = {}
+    for caption in captions:
+        different.setdefault(caption.casefold(), caption)
+    places = {caption: place for place, caption in enumerate(different)}
+    return list(different.values()), torch.tensor([places[caption.casefold()] for caption in captions])
 
 
 def train_pairs(
@@ -193,7 +194,8 @@ def found_captions(za: Tensor, zb: Tensor, captions: Sequence[str], *, k: Sequen
         [1.0, 1.0, 1.0, 1.0]
     """
     different, which = numbered(captions)
-    first = [which.tolist().index(place) for place in range(len(different))]
+    rows = torch.arange(len(which))
+    first = torch.full((len(different),), len(which)).scatter_reduce(0, which, rows, "amin")  # of each caption
     return hits(za, zb[first], k=k, targets=which)
 
 
