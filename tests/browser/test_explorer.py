@@ -1047,20 +1047,22 @@ AT_FIRST = """(root) => {
 }"""
 
 
+STATE = {
+    "typed": "",
+    "axis": [],
+    "projection": "pca",
+    "compare": "",
+    "selected": [],
+    "hover": -1,
+    "query": "",
+    "among": "",
+}
+
+
 def reset(view, step=0):
     view.page.mouse.move(2, 2)
     view.root.evaluate(AT_FIRST)
-    view.set(
-        typed="",
-        axis=[],
-        projection="pca",
-        compare="",
-        step=step,
-        selected=[],
-        hover=-1,
-        query="",
-        among="",
-    )
+    view.set(**STATE, step=step)
     view.page.mouse.move(2, 2)
     until(lambda: view.maps.count() == 1 and view.pixels(MAGENTA)[0] > 50, "pictures are drawn")
     view.settle()
@@ -1091,7 +1093,10 @@ def test_a_mutant_is_noticed(opened, check, function, old, new, fails):
     root = opened.page.locator(".xlib-explorer").nth(1)
     root.evaluate("(root) => (root.dataset.old = 1)")
     mutated = source.replace(body, body.replace(old, new))
-    # Its whole state is sent too: whatever the mutant before has left in the browser.
+    # Before it comes, all is as at first, here and in the browser, whatever the mutant before has left: this one may
+    # never draw what changes.
+    opened.page.mouse.move(2, 2)
+    View(opened, "mutant").set(**STATE, step=0)
     opened.execute(f"mutant.send_state()\nmutant._esm = {mutated!r}")
     until(lambda: root.get_attribute("data-old") is None, "the mutant is there")
     view = View(opened, "mutant", doomed=fails)
