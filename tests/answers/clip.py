@@ -316,6 +316,11 @@ def logsumexp_without_max(za, zb, logit_scale):
     return ((rows + columns) / 2 - logits.diagonal()).mean()
 
 
+def nothing_divided(za, zb, logit_scale):
+    logits, labels = logit_scale * za @ zb.T, torch.arange(len(za))
+    return F.cross_entropy(logits, labels, reduction="sum") + F.cross_entropy(logits.T, labels, reduction="sum")
+
+
 def two_losses(za, zb, logit_scale):
     logits, labels = logit_scale * za @ zb.T, torch.arange(len(za))
     return F.cross_entropy(logits, labels), F.cross_entropy(logits.T, labels)
@@ -408,6 +413,21 @@ def middle_place(similarity, targets, k):
     return (ahead + (level - 1) / 2 < k).double().mean()
 
 
+def middle_rank(similarity, targets, k):
+    ahead, level = places(similarity, targets)
+    return (ahead + (level + 1) / 2 <= k).float().mean()
+
+
+def by_all_columns(similarity, targets, k):
+    ahead, _ = places(similarity, targets)
+    return ((k - ahead) / similarity.shape[1]).clamp(0, 1).mean()
+
+
+def the_others_level(similarity, targets, k):
+    ahead, level = places(similarity, targets)
+    return ((k - ahead) / (level - 1)).clamp(0, 1).mean()
+
+
 def one_too_many(similarity, targets, k):
     ahead, level = places(similarity, targets)
     return ((k + 1 - ahead) / level).clamp(0, 1).mean()
@@ -489,6 +509,10 @@ def names_alone(encode_text, classnames, templates):
     return unit(encode_text(classnames))
 
 
+def nothing_filled_in(encode_text, classnames, templates):
+    return torch.stack([unit(unit(encode_text([str(t) for t in templates])).mean(0)) for n in classnames])
+
+
 def wrong_view(encode_text, classnames, templates):
     vectors = unit(encode_text([t.format(n) for t in templates for n in classnames]))
     return unit(vectors.view(len(classnames), len(templates), -1).mean(1))
@@ -516,6 +540,7 @@ WRONG += [
     ("clip_loss", temperature_it_is, "three pairs", "multiply, do not divide"),
     ("clip_loss", sums_of_losses, "three pairs", "That is the sum over the batch"),
     ("clip_loss", both_added, "three pairs", "sum of the two directions"),
+    ("clip_loss", nothing_divided, "three pairs", "over the batch and both directions"),
     ("clip_loss", distances, "three pairs", "The loss of three pairs at scale 3.1"),
     ("clip_loss", logsumexp_without_max, "scale 100", "exp(100) is inf in float32"),
     ("clip_loss", two_losses, "three pairs", "Several things came back"),
@@ -536,12 +561,15 @@ WRONG += [
     ("recall_at_k", clamped_above, "five rows", "a row counts less than 0"),
     ("recall_at_k", clamped_below, "five rows", "more than 1 where it is ahead of k places"),
     ("recall_at_k", middle_place, "all equal", "all or nothing"),
+    ("recall_at_k", middle_rank, "all equal", "all or nothing"),
+    ("recall_at_k", by_all_columns, "five rows", "Divided by the number of columns"),
+    ("recall_at_k", the_others_level, "five rows", "it is left out"),
     ("recall_at_k", one_too_many, "five rows", "recall at k + 1"),
     ("recall_at_k", all_ties_in, "all equal", "Ties count as hits"),
     ("recall_at_k", ties_at_the_end, "all equal", "Ties count as misses"),
     ("recall_at_k", stable_sort, "all equal", "stand first in memory"),
     ("recall_at_k", forgot_descending, "five rows", "The order is ascending"),
-    ("recall_at_k", without_itself, "five rows", "Five rows without ties, at k 2"),
+    ("recall_at_k", without_itself, "five rows", "it is counted twice"),
     ("recall_at_k", expects_a_diagonal, "five rows", "targets is ignored"),
     ("recall_at_k", share_of_the_top, "five rows", "it is a precision"),
     ("zero_shot_classifier", mean_first, "two classes", "normalise before the mean"),
@@ -554,6 +582,7 @@ WRONG += [
     ("zero_shot_classifier", over_the_classes, "two classes", "one row a template"),
     ("zero_shot_classifier", overwritten, "two classes", "Only the last template"),
     ("zero_shot_classifier", names_alone, "two classes", "The templates are not used"),
+    ("zero_shot_classifier", nothing_filled_in, "two classes", "The class names are not used"),
     ("zero_shot_classifier", wrong_view, "two classes", "Classes and templates are mixed up"),
     ("zero_shot_classifier", rows_in_a_list, "two classes", "Several things came back"),
     ("zero_shot_classifier", letter_by_letter, "two classes", "takes a list of strings"),

@@ -80,6 +80,25 @@ def of_a_squared_error(features, weight, domain, coeff):
     return -coeff * ((share - domain) * share * (1 - share))[:, None] * weight / len(features)
 
 
+def halved(features, weight, domain, coeff):
+    return together(features, weight, domain, -coeff) / 2
+
+
+def half_a_domain(features, weight, domain, coeff):
+    each = torch.where(domain == 1, (domain == 1).sum(), (domain == 0).sum())
+    return -coeff * ((torch.sigmoid(features @ weight) - domain) / (2 * each))[:, None] * weight
+
+
+def of_the_source(features, weight, domain, coeff):
+    from_source = 1 - torch.sigmoid(features @ weight)
+    return -coeff * (from_source - domain)[:, None] * weight / len(features)
+
+
+def weight_forgotten(features, weight, domain, coeff):
+    by_logit = (torch.sigmoid(features @ weight) - domain) / len(features)
+    return (-coeff * by_logit)[:, None].expand_as(features)
+
+
 def by_logit_only(features, weight, domain, coeff):
     return -coeff * (torch.sigmoid(features @ weight) - domain) / len(features)
 
@@ -152,6 +171,22 @@ def grouped_by_guess(guess, domain):
 def the_worse_domain(guess, domain):
     errors = torch.stack([(guess[domain == k] != k).float().mean() for k in (0, 1)])
     return (2 - 4 * errors.max()).clamp(0, 2)
+
+
+def the_better_domain(guess, domain):
+    errors = torch.stack([(guess[domain == k] != k).float().mean() for k in (0, 1)])
+    return (2 - 4 * errors.min()).clamp(0, 2)
+
+
+def numbers_of_errors(guess, domain):
+    wrong = (guess != domain).float()
+    error = (wrong[domain == 0].sum() + wrong[domain == 1].sum()) / 2
+    return (2 * (1 - 2 * error)).clamp(0, 2)
+
+
+def error_alone(guess, domain):
+    wrong = (guess != domain).float()
+    return (wrong[domain == 0].mean() + wrong[domain == 1].mean()) / 2
 
 
 def mean_of_bools(guess, domain):
@@ -281,6 +316,10 @@ def drawn_at_random(source, target):
     return 1 - source @ target
 
 
+def in_common(source, target):
+    return torch.minimum(source, target).sum()
+
+
 def first_class(source, target):
     return (source[0] - target[0]).abs()
 
@@ -326,6 +365,10 @@ WRONG = [
     ("feature_gradient", target_is_0, "three rows", "1 is the target"),
     ("feature_gradient", along_the_features, "three rows", "along the features"),
     ("feature_gradient", of_a_squared_error, "three rows", "squared error"),
+    ("feature_gradient", halved, "three rows", "That is half of it"),
+    ("feature_gradient", half_a_domain, "three rows", "Each domain counts one half here"),
+    ("feature_gradient", of_the_source, "three rows", "the probability of domain 1"),
+    ("feature_gradient", weight_forgotten, "three rows", "The weight is missing"),
     ("feature_gradient", by_logit_only, "three rows", "expected shape (3, 2), got (3,)"),
     ("feature_gradient", in_float32, "float64", "in torch.float32"),
     ("feature_gradient", of_the_weight, "three rows", "expected shape (3, 2), got (2,)"),
@@ -342,6 +385,9 @@ WRONG = [
     ("a_distance", on_the_target, "eleven rows", "Only the target"),
     ("a_distance", grouped_by_guess, "eleven rows", "Seven source rows"),
     ("a_distance", the_worse_domain, "eleven rows", "worse domain alone"),
+    ("a_distance", the_better_domain, "eleven rows", "better domain alone"),
+    ("a_distance", numbers_of_errors, "eleven rows", "numbers of errors"),
+    ("a_distance", error_alone, "eleven rows", "the error itself"),
     ("a_distance", mean_of_bools, "eleven rows", "raised RuntimeError"),
     ("a_distance", wrong_over_all, "eleven rows", "Seven source rows"),
     ("fixed_domain_loss", with_softmax, "three and one", "softmax before the cross-entropy"),
@@ -365,6 +411,7 @@ WRONG = [
     ("least_error", half_of_the_squares, "four classes", "Squares"),
     ("least_error", euclidean, "four classes", "a length"),
     ("least_error", drawn_at_random, "four classes", "drawn at random"),
+    ("least_error", in_common, "four classes", "have in common"),
     ("least_error", first_class, "four classes", "class 0 alone"),
     ("least_error", both_largest, "four classes", "for four classes"),
     ("least_error", divergence, "four classes", "for four classes"),

@@ -75,6 +75,7 @@ def clip_loss(answer: Callable) -> Result:
         ("logit_scale is the scale itself, not its logarithm: no exp", lambda a, b, s: _costs(a, b, s.exp()).mean()),
         ("That is the sum of the two directions: take their mean", lambda a, b, s: 2 * _costs(a, b, s).mean()),
         ("That is the sum over the batch: take the mean", lambda a, b, s: _costs(a, b, s).sum() / 2),
+        ("That is the sum over the batch and both directions: take the mean", lambda a, b, s: _costs(a, b, s).sum()),
         ("The sign is wrong: the better the guess, the lower the loss", lambda a, b, s: -_costs(a, b, s).mean()),
         ("A softmax too many: cross_entropy takes the logits as they are and does its own", after_softmax),
         ("All labels are 0: each picture is asked for the first caption, not for its own", all_zero),
@@ -150,9 +151,14 @@ def recall_at_k(answer: Callable) -> Result:
         own = s.gather(1, t[:, None])
         return ((k - (s > own).sum(dim=1)) / (s == own).sum(dim=1)).clamp(least, most)
 
-    def middle(s, t, k):
+    def middle(s, t, k, up_to=False):
         own = s.gather(1, t[:, None])
-        return ((s > own).sum(dim=1) + ((s == own).sum(dim=1) - 1) / 2 < k).float().mean()
+        ahead = (s > own).sum(dim=1) + ((s == own).sum(dim=1) - 1) / 2
+        return (ahead + 1 <= k if up_to else ahead < k).float().mean()
+
+    def divided(s, t, k, by):
+        own = s.gather(1, t[:, None])
+        return ((k - (s > own).sum(dim=1)) / by(s, own)).clamp(0, 1).mean()
 
     def by_topk(s, t, k):
         return (s.topk(k, dim=1).indices == t[:, None]).any(dim=1).float().mean()
@@ -179,6 +185,22 @@ def recall_at_k(answer: Callable) -> Result:
         ("Ties count as hits: a collapsed model would look perfect", lambda s, t, k: shares(s, t, k).ceil().mean()),
         ("Ties count as misses: k of M equals are worth k / M", lambda s, t, k: shares(s, t, k).floor().mean()),
         ("Equals get the middle of their places: it is all or nothing, and should be a share", middle),
+        (
+            "Equals get the middle of their places: it is all or nothing, and should be a share",
+            partial(middle, up_to=True),
+        ),
+        (
+            "Divided by the number of columns: only those level with the right one share the places",
+            lambda s, t, k: divided(s, t, k, lambda s, own: s.shape[1]),
+        ),
+        (
+            "The right column counts as one of its equals: here it is counted twice",
+            lambda s, t, k: divided(s, t, k, lambda s, own: (s == own).sum(dim=1) + 1),
+        ),
+        (
+            "The right column counts as one of its equals: here it is left out, and without ties 0 are left",
+            lambda s, t, k: divided(s, t, k, lambda s, own: (s == own).sum(dim=1) - 1),
+        ),
         (by_place, by_topk),
         (by_place, by_sort),
     ]
@@ -244,6 +266,7 @@ def zero_shot_classifier(answer: Callable) -> Result:
         ("Only the first template is used", lambda *x: unit(each(*x)[:, 0])),
         ("Only the last template is used", lambda *x: unit(each(*x)[:, -1])),
         ("The templates are not used", lambda e, c, t: unit(e(c))),
+        ("The class names are not used", lambda e, c, t: unit(unit(e(list(t))).mean(0)).expand(len(c), -1)),
         (batch, lambda *x: unit(normalize(each(*x), dim=1).mean(1))),
         (batch, flat),
         (batch, lambda *x: normalize(unit(each(*x)).mean(1), dim=0)),

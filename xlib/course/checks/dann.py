@@ -14,9 +14,12 @@ def feature_gradient(answer: Callable) -> Result:
     from the mean binary cross-entropy of the domain logits features @ weight; domain (N,) int64, 1 for the target.
     Without autograd."""
 
+    def sigmoid(z):
+        return (1 + torch.tanh(z / 2)) / 2  # another way to write it
+
     def arrived(f, w, y, c, turn=-1.0, rows=None, squared=False, along=None):
-        share = (1 + torch.tanh((f * w).sum(dim=1) / 2)) / 2  # the sigmoid, which is another way to write it
-        by_logit = (share - y) * (share * (1 - share) if squared else 1) / (rows or len(f))
+        share = sigmoid((f * w).sum(dim=1))
+        by_logit = (share - y) * (share * (1 - share) if squared else 1) / (len(f) if rows is None else rows)
         return turn * c * by_logit[:, None] * (w if along is None else along)
 
     mistakes = [
@@ -32,7 +35,23 @@ def feature_gradient(answer: Callable) -> Result:
             "A logit is no probability yet: what turns the one into the other?",
             lambda f, w, y, c: -c * (f @ w - y)[:, None] * w / len(f),
         ),
+        (
+            "That is half of it: the mean is over all rows, and no domain has a half of its own here",
+            lambda f, w, y, c: arrived(f, w, y, c, rows=2 * len(f)),
+        ),
+        (
+            "Each domain counts one half here: the mean shall be over all rows alike",
+            lambda f, w, y, c: arrived(f, w, y, c, rows=2 * (y[:, None] == y).sum(dim=1)),
+        ),
         ("The domains are exchanged: 1 is the target", lambda f, w, y, c: arrived(f, w, 1 - y, c)),
+        (
+            "The sigmoid of z is the probability of domain 1: what you compare with domain is that of domain 0",
+            lambda f, w, y, c: -c * ((1 - sigmoid(f @ w) - y) / len(f))[:, None] * w,
+        ),
+        (
+            "The weight is missing: a feature reaches the logit through it, and so does what comes back",
+            lambda f, w, y, c: arrived(f, w, y, c, along=torch.ones_like(w)),
+        ),
         (
             "That goes along the features, as what reaches the weight does. What reaches a row goes along the weight",
             lambda f, w, y, c: arrived(f, w, y, c, along=f),
@@ -155,6 +174,9 @@ def a_distance(answer: Callable) -> Result:
         wrong = (guess != domain).double()
         return wrong[domain == 0].mean(), wrong[domain == 1].mean(), wrong.mean()
 
+    def errors(guess, domain):
+        return (guess != domain).double().sum() / 2
+
     def of(error: Tensor) -> Tensor:
         return (2 - 4 * error).clamp(0, 2).float()
 
@@ -181,6 +203,9 @@ def a_distance(answer: Callable) -> Result:
         ("Only the source's rows are asked", lambda g, d: of(rates(g, d)[0])),
         ("Only the target's rows are asked", lambda g, d: of(rates(g, d)[1])),
         ("That is the worse domain alone: both count one half", lambda g, d: of(max(rates(g, d)[:2]))),
+        ("That is the better domain alone: both count one half", lambda g, d: of(min(rates(g, d)[:2]))),
+        ("Those are numbers of errors: a rate is their share of the domain's rows", lambda g, d: of(errors(g, d))),
+        ("That is the error itself: a coin has 1/2 of it, and no distance", lambda g, d: half(g, d).float()),
     ]
     table = torch.tensor
     many = torch.arange(60)
@@ -253,6 +278,7 @@ def least_error(answer: Callable) -> Result:
         ("That is a length in the plane of the shares, and not a share of rows", lambda p, q: (p - q).norm()),
         ("That is how often two labels drawn at random differ", lambda p, q: 1 - (p * q).sum()),
         ("That is class 0 alone", lambda p, q: (p - q)[0].abs()),
+        ("That is what the two have in common, and may be right", lambda p, q: torch.minimum(p, q).sum()),
     ]
     table, wide = torch.tensor, torch.float64
     cases = [
