@@ -16,6 +16,7 @@ import traitlets as T
 from PIL import Image
 from scenes import check_scene, every_mark, faults, walk
 
+from xlib.explore import still
 from xlib.explore.panel import panel
 from xlib.explore.scene import DARK, LIGHT, Scene, elements, fixed, layout, svg
 
@@ -170,6 +171,14 @@ def test_a_field_has_its_first_row_below():
     ((_, (image,)),) = found("svg", data)
     pixels = np.array(Image.open(io.BytesIO(base64.b64decode(image[1]["href"].partition(",")[2]))))
     assert pixels[:, :, 0].tolist() == [[255, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_pixels_stay_squares_in_the_picture_for_print_too(smooth):
+    data = one(lambda axes: axes.picture([[[0.0] * 3, [1.0] * 3]], x=(0, 1), y=(0, 1), smooth=smooth))
+    drawn = Image.open(io.BytesIO(still._png(svg(data, width=720)))).convert("L")
+    greys = np.bincount(np.array(drawn).ravel(), minlength=256)[60:196]  # LIGHT's own texts and lines are few
+    assert (greys.min() > 20) == smooth
 
 
 # -- as a file

@@ -285,7 +285,7 @@ function pen(axes, place, colours) {
     picture(mark) {
       const [across, down] = [sorted(...mark.x.map(x)), sorted(...mark.y.map(y))];
       const about = { x: across[0], y: down[0], width: across[1] - across[0], height: down[1] - down[0] };
-      const look = { preserveAspectRatio: "none", "image-rendering": mark.smooth ? "auto" : "pixelated" };
+      const look = { preserveAspectRatio: "none", style: `image-rendering: ${mark.smooth ? "auto" : "pixelated"}` };
       return inside(["image", { ...about, href: mark.href, ...look }, []]);
     },
   };

@@ -506,7 +506,9 @@ class _Pen:
     def picture(self, mark):
         x, y = sorted(map(self.x, mark["x"])), sorted(map(self.y, mark["y"]))
         about = {"x": x[0], "y": y[0], "width": x[1] - x[0], "height": y[1] - y[0], "href": mark["href"]}
-        look = {"preserveAspectRatio": "none", "image-rendering": "auto" if mark["smooth"] else "pixelated"}
+        # As a style: resvg, which makes the picture for GitHub and print, knows no such attribute.
+        rendering = "auto" if mark["smooth"] else "pixelated"
+        look = {"preserveAspectRatio": "none", "style": f"image-rendering: {rendering}"}
         return self.inside(["image", about | look, []])
 
 
