@@ -6,8 +6,6 @@ In FOLDER are submission.py and the tasks to train on. When it has trained it sa
 input tells that the test pictures have come; no label is ever here. What it prints goes to standard error.
 """
 
-import contextlib
-import ctypes
 import importlib
 import importlib.util
 import json
@@ -19,15 +17,10 @@ import traceback
 from pathlib import Path
 
 import guard
+import kernel
 
 TASKS = ("numbers", "emoji")
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # <linux/sched.h>
-
-
-def cut_the_network() -> None:
-    """On Linux, where the kernel lets anybody: a network of our own without a wire, for C code as well."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).unshare(CLONE_NEWUSER | CLONE_NEWNET)
+LONGEST = 200  # characters of what a crash says
 
 
 def reader():
@@ -52,13 +45,33 @@ def writer():
     return lambda tensors, path: path.write_bytes(save(tensors))
 
 
+def wrong(found: object) -> str | None:
+    """What is not as it should be with what `train` returned."""
+    if isinstance(found, tuple) and [callable(one) for one in found] == [True, True]:
+        return None
+    what = f"a tuple of {len(found)}" if isinstance(found, tuple) else type(found).__name__
+    return f"returned {what} from train, and not two functions"
+
+
 def last_line(error: BaseException, file: Path) -> str:
     """What went wrong, and in which line of the submission."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     if isinstance(error, SyntaxError) and error.filename == str(file):
         lines = [error.lineno]
     said = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
+    said = said.rstrip(".") if len(said) <= LONGEST else said[:LONGEST] + " ..."
     return (f"line {lines[-1]}: " if lines else "") + said
+
+
+def seen(opener, mode: str):
+    """A class that opens files in C++, with an open of Python's before it, which the guard sees."""
+
+    def open_first(file, *args, **kwargs):
+        if isinstance(file, str):
+            open(file, mode).close()
+        return opener(file, *args, **kwargs)
+
+    return open_first
 
 
 def main(folder: Path, seed: int, budget: int, modules: list[str]) -> None:
@@ -74,7 +87,7 @@ def main(folder: Path, seed: int, budget: int, modules: list[str]) -> None:
 
     resource.setrlimit(resource.RLIMIT_CPU, (budget, budget))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    cut_the_network()
+    kernel.cut_the_network()
     import kit
     import numpy as np
     import torch
@@ -84,10 +97,17 @@ def main(folder: Path, seed: int, budget: int, modules: list[str]) -> None:
     write, read = writer(), reader()
     for owner in (torch, torch.UntypedStorage):
         owner.from_file = lambda *args, **kwargs: refuse("read a file unseen (from_file)")
+    torch._C.PyTorchFileWriter = seen(torch._C.PyTorchFileWriter, "ab")  # torch.save's
+    torch._C.PyTorchFileReader = seen(torch._C.PyTorchFileReader, "rb")
+    torch.cuda.is_available()  # which settles for good that there is none: the environment hides it
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     file = folder / "submission.py"
     os.chdir(folder)
+    # After the imports, as torch asks the system for much. It binds this thread and those that it starts: so far
+    # no other runs Python.
+    xlib = sys.modules["xlib"].__path__[0]
+    kernel.close_the_files(str(folder), kernel.code(guard.is_open, xlib), guard.DEVICES)
     guard.install(str(folder), refuse)
     try:
         spec = importlib.util.spec_from_file_location("submission", file)
@@ -101,8 +121,8 @@ def main(folder: Path, seed: int, budget: int, modules: list[str]) -> None:
             np.random.seed(seed)  # noqa: NPY002  a submission may still use it
             torch.manual_seed(seed)
             encoders[name] = submission.train(tasks[name], seed)
-            if not isinstance(encoders[name], tuple) or [callable(one) for one in encoders[name]] != [True, True]:
-                refuse(f"returned {type(encoders[name]).__name__} from train, and not two functions")
+            if what := wrong(encoders[name]):
+                refuse(what)
         tell(trained=True)
         sys.stdin.readline()
         for name, (encode_images, encode_texts) in encoders.items():

@@ -1,7 +1,8 @@
 """What a submission may not do, by Python's audit events (PEP 578). This file needs Python's own library alone.
 
-It stops what Python itself opens, starts or imports; C code that a package brings along may open a file unseen. So it
-is a fence against mistakes and temptation, and no prison: read a stranger's submission before you run it.
+It stops what Python itself opens, starts or imports, and says so in a sentence. C code that a package brings along
+may open a file unseen; kernel.py alone keeps it from that. So this is a fence against mistakes and temptation, and no
+prison: read a stranger's submission before you run it.
 """
 
 import _posixsubprocess
@@ -27,13 +28,18 @@ STARTS |= {"subprocess.Popen", "pty.spawn", "os.kill", "os.killpg"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
+def is_open(top: str) -> bool:
+    """Whether a submission may import from this package."""
+    return top in OPEN or top in sys.stdlib_module_names
+
+
 def install(folder: str, refuse: Callable[[str], None]) -> None:
     """Watch this process from here on, for good. What is imported already stays so: no event tells of it.
 
     folder: the only one to read from and to write to, besides the files of code that an import reads. refuse: gets
     what was done, as the end of a sentence that begins with "it"; must not return.
     """
-    realpath, exists, fsdecode, built_in = os.path.realpath, os.path.lexists, os.fsdecode, sys.stdlib_module_names
+    realpath, exists, fsdecode = os.path.realpath, os.path.lexists, os.fsdecode
     folder = realpath(folder)
 
     def outside(path) -> str | None:
@@ -51,18 +57,20 @@ def install(folder: str, refuse: Callable[[str], None]) -> None:
         if not (there.endswith(CODE) or ABOUT in there) and exists(there):  # an import asks for what is not there
             refuse(f"read {there}, which is outside its own folder")
 
-    def check_import(name: str) -> None:
+    def check_import(name: str, file: str | None) -> None:
+        if file and outside(file) is None:  # only a module in machine code comes with its file
+            refuse(f"called C by itself ({os.path.basename(file)})")
         if any(f"{name}.".startswith(f"{closed}.") for closed in DATA):
             refuse(f"imported {name}, from which labels can be read")
         top = name.partition(".")[0]
-        if top not in OPEN and top not in built_in:
+        if not is_open(top):
             raise ModuleNotFoundError(f"a submission cannot import {top}", name=name)
 
     def hook(event: str, arguments: tuple) -> None:
         if event == "open":
             check_open(arguments[0], arguments[2])  # and the mode, which the flags say as well
         elif event == "import":
-            check_import(arguments[0])
+            check_import(arguments[0], arguments[1])
         elif event in CHANGES:
             for path in arguments:
                 if there := outside(path):

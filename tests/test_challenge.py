@@ -1,9 +1,12 @@
 """The challenge: what is refused, what is scored, and that the table is that of the stored runs."""
 
+import errno
 import hashlib
-import importlib
+import importlib.util
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -22,7 +25,11 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has no limit of
 
 SUBMISSIONS = sorted((CHALLENGE / "submissions").glob("*.py"))
 COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "black": (0, 0, 0)}
-HEAD = '"""Mine\n\na try\n"""\nCOLOURS = ' + repr(COLOURS) + "\n"
+_spec = importlib.util.spec_from_file_location("kernel", CHALLENGE / "kernel.py")
+kernel = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(kernel)
+LANDLOCK = bool(kernel.landlock())
+HEAD = f'"""Mine\n\na try\n"""\nCOLOURS, LANDLOCK = {COLOURS!r}, {LANDLOCK}\n'
 HONEST = """
 import os, sys, threading, torch
 from pathlib import Path
@@ -36,6 +43,13 @@ def train(task, seed):
     assert not list(Path.cwd().glob("*-test*")), "the test pictures are here before the training is over"
     assert set(os.environ) & {"USER", "PATH", "XLIB_CACHE", "PYTHONPATH"} == set()
     assert (torch.initial_seed(), torch.get_num_threads()) == (seed, 1)
+    assert not torch.cuda.is_available()
+    torch.save({"mine": seed}, "mine.pt")
+    assert torch.load("mine.pt") == {"mine": seed}
+    try:
+        os.mkfifo("pipe" if LANDLOCK else "")
+    except OSError as error:
+        assert isinstance(error, PermissionError) == LANDLOCK, "the hook does not see it, and the kernel lets it"
     assert set(task.source_captions) == {"red", "green", "blue"}
     try:
         task.sentence_features(["black"])
@@ -96,6 +110,12 @@ def kit(monkeypatch):
     return importlib.import_module("kit")
 
 
+@pytest.fixture
+def child(monkeypatch):
+    monkeypatch.syspath_prepend(str(CHALLENGE))
+    return importlib.import_module("child")
+
+
 # --- what is refused ---------------------------------------------------------------------------------
 
 # What happens in a process under guard, and the sentence; None where nothing is wrong.
@@ -127,6 +147,7 @@ DEEDS = {
     "import os; os.kill(os.getppid(), 0)": "started or stopped a process",
     "from multiprocessing import get_context as g; g('spawn').Process().start()": "started or stopped a process",
     "import ctypes; ctypes.CDLL(None)": "called C by itself",
+    "import importlib.util as u; u.module_from_spec(u.spec_from_file_location('xlib.c', 'mine.so'))": "called C by",
     "import sqlite3; sqlite3.connect('x')": "opened a database",
     "open('x.csv', 'w').write('1'); open('x.csv').read(); import os; os.remove('x.csv'); os.mkdir('y')": None,
     "open('/dev/null', 'w'); import csv, json.tool, threading; threading.Thread(target=int).start()": None,
@@ -174,6 +195,73 @@ def refused(small, code, *arguments, **options) -> str:
     return end.value.code
 
 
+# What the hook does not see, or what stands when it is taken apart.
+UNSEEN = {
+    "open('../labels.csv')": "kept",
+    "open('../left', 'w')": "kept",
+    "os.open('../labels.csv', os.O_RDONLY)": "kept",
+    "os.listdir('..')": "kept",
+    "os.mkfifo('../left')": "kept",
+    "os.mkfifo('left')": "kept",
+    "os.mknod('../left')": "kept",
+    "os.mkdir('../left')": "kept",
+    "os.remove('../labels.csv')": "kept",
+    "os.truncate('../labels.csv', 0)": "kept" if kernel.landlock() > 2 else None,
+    "os.rename('../labels.csv', 'mine')": "kept",
+    "open(f'/proc/{os.getppid()}/environ')": "kept",
+    "subprocess.run(['/bin/true'])": "kept",
+    "open(__import__('numbers').__file__); __import__('wave')": None,
+    "open('../packages/labels/1.csv')": "kept",
+    "os.listdir('../packages'); open('../packages/torch/1.csv')": None,
+    "open('x', 'w').write('1'); os.mkdir('y'); os.rename('x', 'y/x'); open('y/x').read(); os.remove('y/x')": None,
+    "open('/dev/null', 'w').write('1')": None,
+}
+CLOSED = """
+import errno, os, subprocess, sys
+sys.path[:0] = [{challenge!r}, os.path.realpath("../packages")]
+import guard, kernel
+assert kernel.close_the_files(os.getcwd(), kernel.code(guard.is_open), guard.DEVICES)
+for deed in {deeds!r}:
+    try:
+        exec(deed)
+    except OSError as error:
+        print("kept" if error.errno in (errno.EPERM, errno.EACCES, errno.EXDEV) else error)
+    else:
+        print(None)
+"""
+
+
+@pytest.mark.skipif(not LANDLOCK, reason="this kernel has no Landlock")
+def test_the_kernel_keeps_the_same_bounds(tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "labels.csv").write_text("1")
+    for package in ("labels", "torch"):
+        (tmp_path / "packages" / package).mkdir(parents=True)
+        (tmp_path / "packages" / package / "1.csv").write_text("1")
+    code = CLOSED.format(challenge=str(CHALLENGE), deeds=[*UNSEEN])
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path / "own", capture_output=True, text=True)
+    assert dict(zip(UNSEEN, done.stdout.split(), strict=True)) == {deed: str(end) for deed, end in UNSEEN.items()}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "own", "packages"]
+
+
+@pytest.mark.skipif(not shutil.which("unshare"), reason="cannot tell whether there are user namespaces")
+def test_the_network_has_no_wire():
+    if subprocess.run(["unshare", "--user", "--net", "true"], capture_output=True).returncode:
+        pytest.skip("no user namespaces here")
+    code = "import kernel, socket; kernel.cut_the_network(); print(socket.socket().connect_ex(('127.0.0.1', 9)))"
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=CHALLENGE, capture_output=True, text=True)
+    assert done.stdout == f"{errno.ENETUNREACH}\n"
+
+
+def test_only_code_that_is_open_may_be_read(tmp_path, monkeypatch):
+    for name in ("torch", "numpy.libs", "emoji", "labels.csv", "six.cpython-311.so", "torch-2.0.dist-info"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    ours = {path: inside for path, inside in kernel.code({"torch"}.__contains__, "xlib") if str(tmp_path) in path}
+    names = ("torch", "numpy.libs", "six.cpython-311.so", "torch-2.0.dist-info")
+    assert ours == {str(tmp_path): False} | {str(tmp_path / name): True for name in names}
+
+
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
@@ -209,9 +297,12 @@ def test_a_submission_needs_a_name_and_a_method(tmp_path, docstring):
             "import torch\ndef train(task, seed): torch.zeros(2) @ torch.zeros(3)",
             "it crashed: line 7: RuntimeError: ",
         ),
-        ("def train(task, seed): pass", "it returned NoneType from train, and not two functions."),
+        (
+            "import torch\ndef train(task, seed): torch.save(1, '../left.pt')",  # in C++
+            "it wrote to ",
+        ),
     ],
-    ids=["cheating", "crashing", "no functions"],
+    ids=["cheating", "crashing", "writing elsewhere"],
 )
 def test_who_breaks_a_rule_gets_a_sentence_and_no_line(small, code, sentence):
     assert refused(small, code).startswith(f"Refused: my own.py, seed 0: {sentence}")
@@ -234,8 +325,9 @@ def test_who_sleeps_is_ended_by_the_clock(small):
     [
         ({}, -9, 119.6, "ran over its 120 CPU-seconds"),
         ({"done": True}, 0, 120.5, "ran over its 120 CPU-seconds"),  # where the system did not end it
-        ({}, -9, 60, "ended before it was done, with exit status -9"),
+        ({}, -9, 60, r"was ended by signal 9 \(9 may mean that the memory was full\)"),
         ({"trained": True}, 0, 60, "ended before it was done, with exit status 0"),
+        ({}, -11, 60, "was ended by signal 11"),
     ],
 )
 def test_how_it_ended(messages, code, cpu, sentence):
@@ -253,11 +345,64 @@ def test_how_it_ended(messages, code, cpu, sentence):
         (torch.zeros(6, 0), torch.zeros(4, 0), r"images of shape \(6, 0\)"),
         (torch.full((6, 3), torch.nan), torch.ones(4, 3), "images that are not finite"),
         (torch.ones(6, 3), torch.full((4, 3), torch.inf), "texts that are not finite"),
+        (torch.ones(6, 3).long(), torch.ones(4, 3), "images that are not finite"),
     ],
 )
 def test_what_is_no_embedding_is_refused(images, texts, sentence):
     with pytest.raises(Refused, match=sentence):
         challenge.score(images, texts, colours_split(0))
+
+
+@pytest.mark.parametrize(
+    ("found", "what"),
+    [(None, "NoneType"), ((len, 1), "a tuple of 2"), ((len,), "a tuple of 1"), ([len, len], "list")],
+)
+def test_what_is_not_two_functions_is_refused(child, found, what):
+    assert child.wrong(found) == f"returned {what} from train, and not two functions"
+    assert child.wrong((len, len)) is None
+
+
+def test_a_crash_is_one_line_and_not_a_long_one(child):
+    assert child.last_line(ValueError("one\ntwo"), "my.py") == "ValueError: one"
+    assert child.last_line(ValueError("one."), "my.py") == "ValueError: one"
+    assert child.last_line(ValueError("x" * 999), "my.py") == "ValueError: " + "x" * 188 + " ..."
+
+
+@pytest.mark.parametrize("line", [b"mine\n", b"[1]\n", b"1\n", b"\xff\n"])
+def test_what_a_submission_writes_to_the_pipe_is_no_message(line):
+    with pytest.raises(Refused, match="wrote to a pipe that is not its own"):
+        challenge._message(line)
+    assert challenge._message(b'{"done": true}\n') == {"done": True}
+
+
+def test_a_file_that_is_too_large_or_too_deep_is_refused(tmp_path):
+    path = tmp_path / "my.py"
+    path.write_text(HEAD + "def train(task, seed): pass\nWEIGHTS = " + "1" * challenge.LARGEST, "utf-8")
+    with pytest.raises(Refused, match=r"has 100,\d\d\d bytes, and 100,000 are the most"):
+        challenge.described(path)
+    path.write_text(HEAD + "-" * 90_000 + "1", "utf-8")
+    with pytest.raises(Refused, match="is no Python: line"):
+        challenge.described(path)
+
+
+def test_a_pipe_in_the_place_of_embeddings_holds_up_nobody(tmp_path):
+    os.mkfifo(tmp_path / "numbers-found.safetensors")
+    with pytest.raises(Refused, match="left no embeddings of numbers"):
+        challenge._scores(tmp_path, {"numbers": colours_split(0)})
+
+
+@pytest.mark.parametrize("name", ["chance", "CLIP + MMD"])
+def test_the_name_of_another_row_is_refused(small, name, monkeypatch):
+    monkeypatch.setattr("test_challenge.HEAD", f'"""{name}\n\na try\n"""\n')
+    assert (
+        refused(small, HONEST)
+        == f"Refused: my own.py: it has the name of another row, {name}: give it one of its own."
+    )
+
+
+def test_the_course_may_run_its_own_again():
+    for path in SUBMISSIONS:
+        assert challenge.described(path)[1] not in challenge._taken(path)
 
 
 # --- what is scored ----------------------------------------------------------------------------------
@@ -444,9 +589,9 @@ def test_the_table_is_sorted_and_cut_off_at_one_and_says_only_words():
     def runs(*values):
         return [{"seed": i, "cpu": 1.0} | dict.fromkeys(COLUMNS, value) for i, value in enumerate(values)]
 
-    entries = {"low": runs(0.1, 0.2), "<b>|`x`": runs(0.9, 1.0)}
+    entries = {"low": runs(0.1, 0.2), "<b>|`x` $a$": runs(0.9, 1.0)}
     lines = challenge.table({name: {"method": "m", "runs": found} for name, found in entries.items()}).splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:]] == ["| &lt;b&gt;\\|\\`x\\`", "| low", "| chance"]
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| &lt;b&gt;\\|\\`x\\` \\$a\\$", "| low", "| chance"]
     assert report.written(report.interval([0.9, 1.0], within=(0, 1))) in lines[2]
     assert "1.000]" in lines[2]
     assert [len(re.findall(r"(?<!\\)\|", line)) for line in lines] == [8] * 5

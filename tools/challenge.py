@@ -45,6 +45,7 @@ BUDGET = 120  # CPU-seconds for one seed, both tasks, from the first line of Pyt
 PATIENCE = 10  # times as long by the clock, on a machine that does other things as well
 SEEDS = range(5)
 STRENGTH = 0.6  # of the photographs under the numbers
+LARGEST = 100_000  # bytes of a submission: weights trained elsewhere do not come along
 EACH = 100  # pictures of each number to train on
 COLUMNS = ("numbers seen", "numbers unseen", "emoji seen", "emoji unseen")
 CHANCE = {"numbers seen": 1 / 90, "numbers unseen": 1 / 90, "emoji seen": 1 / 1071, "emoji unseen": 1 / 300}
@@ -151,7 +152,7 @@ def score(images: Tensor, texts: Tensor, split: Split) -> dict[str, float]:
                 f"returned {name} of shape {tuple(rows.shape)}: the shape must be ({wanted}, d), "
                 "with one d for images and texts"
             )
-        if not rows.isfinite().all():
+        if rows.dtype != torch.float32 or not rows.isfinite().all():
             raise Refused(f"returned {name} that are not finite numbers")
     images, texts = F.normalize(images, dim=1), F.normalize(texts, dim=1)
     found = {}
@@ -171,6 +172,7 @@ def environment(folder: Path) -> dict[str, str]:
     ours = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TQDM_DISABLE"), "1")
     ours |= dict.fromkeys(("HOME", "TMPDIR"), str(folder))
     return ours | {
+        "CUDA_VISIBLE_DEVICES": "",  # CPU-seconds say nothing of what a GPU does
         "PYTHONUNBUFFERED": "1",
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -216,7 +218,7 @@ def run_seed(
         messages = {}
         try:
             for line in child.stdout:
-                messages |= json.loads(line)
+                messages |= _message(line)
                 if "trained" in messages and "done" not in messages:
                     for task, split in splits.items():
                         _hand_over(split.test, split.test_captions, folder / f"{task}-test.safetensors")
@@ -240,6 +242,14 @@ def _hand_over(tensors: dict[str, Tensor], captions: list[str], path: Path) -> N
     )
 
 
+def _message(line: bytes) -> dict:
+    """What child.py tells. Raises Refused where a submission has found the pipe, and writes to it."""
+    try:
+        return {**json.loads(line)}
+    except (ValueError, TypeError):
+        raise Refused("wrote to a pipe that is not its own") from None
+
+
 def _kill(group: int) -> None:
     """The child and whatever it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):  # the second on macOS, where it has ended
@@ -256,6 +266,8 @@ def _check_end(messages: dict, code: int, cpu: float, budget: int, patience: flo
         raise Refused(f"ran over its {budget} CPU-seconds")
     if "crashed" in messages:
         raise Refused(f"crashed: {messages['crashed']}")
+    if code < 0:
+        raise Refused(f"was ended by signal {-code} (9 may mean that the memory was full)")
     if "done" not in messages:
         raise Refused(f"ended before it was done, with exit status {code}")
 
@@ -263,8 +275,9 @@ def _check_end(messages: dict, code: int, cpu: float, budget: int, patience: flo
 def _scores(folder: Path, splits: dict[str, Split]) -> dict[str, float]:
     result = {}
     for task, split in splits.items():
+        path = folder / f"{task}-found.safetensors"
         try:
-            found = load_file(folder / f"{task}-found.safetensors")
+            found = load_file(path) if path.is_file() else {}
             scores = score(found["images"], found["texts"], split)
         except (OSError, KeyError, SafetensorError):
             raise Refused(f"left no embeddings of {task}") from None
@@ -282,10 +295,14 @@ def described(path: Path) -> tuple[bytes, str, str]:
         source = path.read_bytes()
     except OSError as error:
         raise Refused(f"cannot be read: {error.strerror}") from None
+    if len(source) > LARGEST:
+        raise Refused(f"has {len(source):,} bytes, and {LARGEST:,} are the most")
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        raise Refused(f"is no Python: line {getattr(error, 'lineno', '?')}: {error.args[0]}") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise Refused(
+            f"is no Python: line {getattr(error, 'lineno', '?')}: {(error.args or ['too deep'])[0]}"
+        ) from None
     name, _, method = (ast.get_docstring(tree) or "").partition("\n")
     name, method = name.strip(), " ".join(method.split())
     if not 1 <= len(name) <= 40 or not 1 <= len(method) <= 200 or not (name + method).isprintable():
@@ -296,6 +313,12 @@ def described(path: Path) -> tuple[bytes, str, str]:
     if not any(isinstance(node, ast.FunctionDef) and node.name == "train" for node in tree.body):
         raise Refused("has no function train(task, seed)")
     return source, name, method
+
+
+def _taken(path: Path) -> set[str]:
+    """Names of the course's own rows, which no other file replaces."""
+    others = [own for own in (CHALLENGE / "submissions").glob("*.py") if own.resolve() != path.resolve()]
+    return {"chance", *(described(own)[1] for own in others)}
 
 
 def table(entries: dict[str, dict]) -> str:
@@ -315,7 +338,7 @@ def table(entries: dict[str, dict]) -> str:
 
 def _cell(words: str) -> str:
     """Plain words in a cell of a table in Markdown."""
-    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", html.escape(words, quote=False))
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", html.escape(words, quote=False))
 
 
 BLOCK = re.compile(r"(<!-- challenge -->\n).*?(<!-- /challenge -->)", re.S)
@@ -367,6 +390,8 @@ def main(arguments: list[str] | None = None, *, root: Path = ROOT, **options) ->
     where = ""
     try:
         source, name, method = described(asked.submission)
+        if name in _taken(asked.submission):
+            raise Refused(f"has the name of another row, {name}: give it one of its own")
         runs = []
         for seed in tqdm(SEEDS[: asked.seeds], desc=name, unit="seed", leave=False):
             where = f", seed {seed}"
