@@ -1,5 +1,6 @@
 """The checks' records: what is kept beside a notebook, shown at its end, handed in, and collected by a teacher."""
 
+import codecs
 import csv
 import json
 import re
@@ -144,7 +145,8 @@ DAMAGED = {
     "no UTF-8": b"\xff\xfe\x00",
     "deep": "[" * 100_000,
     "a list": "[]",
-    "another format": '{"format": 2, "exercises": {}}',
+    "another format": '{"format": 0, "exercises": {}}',
+    "no format": '{"format": "2", "exercises": {}}',
     "no exercises": '{"format": 1, "exercises": []}',
     "no entry": '{"format": 1, "exercises": {"clip_loss": 1}}',
     "no name": f'{{"format": 1, "exercises": {{"=1+1": {GOOD}}}}}',
@@ -163,17 +165,29 @@ def test_a_damaged_record_is_set_aside_and_said(kernel, tmp_path, what, capsys):
     records.progress("03_clip")
     checks.hand_in()
     printed = capsys.readouterr().out
-    assert printed.count(f"{records.NAME} is damaged (") == 2
+    assert printed.count(f"{records.NAME} cannot be read (") == 2
     assert "Nothing was written." in printed
     solve("gap_closed")
     message, said = capsys.readouterr().out.splitlines()
     assert message.startswith("✓ gap_closed: ")
-    assert said.startswith(f"{records.NAME} was damaged (")
+    assert said.startswith(f"{records.NAME} cannot be read (")
     assert said.endswith("It is now solved_exercises.damaged.json, and a new record begins.")
     assert list(kept(tmp_path)) == ["gap_closed"]
     assert (tmp_path / "solved_exercises.damaged.json").read_bytes() == text
     solve("gap_closed")
     assert len(capsys.readouterr().out.splitlines()) == 1  # said once
+
+
+NEWER = '{"format": 2, "exercises": {"clip_loss": "as nobody knows yet"}}'
+
+
+def test_a_record_of_a_newer_version_is_kept_and_not_called_damaged(kernel, tmp_path, capsys):
+    (tmp_path / records.NAME).write_text(NEWER)
+    solve("gap_closed")
+    said = capsys.readouterr().out.splitlines()[1]
+    assert "(a newer version of the course wrote it: update this one)" in said
+    assert "damage" not in said.replace("solved_exercises.damaged.json", "")
+    assert (tmp_path / "solved_exercises.damaged.json").read_text() == NEWER
 
 
 def test_a_second_damaged_record_does_not_take_the_place_of_the_first(kernel, tmp_path):
@@ -184,13 +198,14 @@ def test_a_second_damaged_record_does_not_take_the_place_of_the_first(kernel, tm
     assert [(tmp_path / name).read_text() for name in aside] == ["one", "two", "three"]
 
 
-def test_where_nothing_can_be_written_the_check_works_and_says_so_once(kernel, tmp_path, capsys):
+def test_where_nothing_can_be_written_the_check_works_and_says_so_once(kernel, tmp_path, capsys, monkeypatch):
     folder = kernel(tmp_path / "file")
     folder.write_text("no folder")
     solve("gap_closed")
     message, said = capsys.readouterr().out.splitlines()
     assert message.startswith("✓ gap_closed: ")
     assert said.startswith("No record is kept of what you solve: solved_exercises.json cannot be written beside the ")
+    assert said.endswith("Copy the lesson into a folder that you may write to, and work there.")
     solve("clip_loss")
     fail("recall_at_k")
     assert len(capsys.readouterr().out.splitlines()) == 2
@@ -199,8 +214,18 @@ def test_where_nothing_can_be_written_the_check_works_and_says_so_once(kernel, t
     assert "The other question                                         ✓ solved" in shown
     assert "✗ tried (1)" in shown
     assert "solved_exercises.json cannot be written here, so this is forgotten when the kernel stops." in shown
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "_damage", lambda: "")
+        patch.setattr(records, "_read", lambda path: {})  # of a folder where nothing can be written
+        checks.hand_in()
+    shown = capsys.readouterr().out
+    assert re.match(r"hand_in_\w{8}\.json cannot be written beside the notebook \(.+\)\. Copy the lesson ", shown)
+    assert shown.endswith("Nothing was written.\n")
     folder.unlink()
     folder.mkdir()  # it can be written again
+    path = hand_in(folder)
+    assert content_of(path)["exercises"].keys() == {"gap_closed", "clip_loss", "recall_at_k"}  # and is not forgotten
+    capsys.readouterr()
     fail("recall_at_k")
     assert {name: entry["tries"] for name, entry in kept(folder).items()} == {
         "gap_closed": 1, "clip_loss": 1, "recall_at_k": 2,
@@ -316,6 +341,14 @@ def test_the_same_record_makes_the_same_file_and_another_one_keeps_the_earlier(k
     assert first.read_bytes() == text
 
 
+def test_a_record_that_may_not_be_read_is_said(kernel, tmp_path, capsys):
+    (tmp_path / records.NAME).mkdir()
+    checks.hand_in()
+    assert re.fullmatch(
+        r"solved_exercises.json cannot be read \(.+\)\. Nothing was written\.\n", capsys.readouterr().out
+    )
+
+
 def test_with_nothing_tried_there_is_nothing_to_hand_in(kernel, tmp_path, capsys):
     checks.hand_in()
     assert capsys.readouterr().out.startswith("Nothing to hand in yet: ")
@@ -393,6 +426,7 @@ def test_two_learners_records_become_a_table(classroom, capsys):
 
 def test_the_csv_table_has_a_column_for_each_exercise(classroom, tmp_path):
     assert handed_in.main(["collect", str(classroom), "--csv", str(tmp_path / "table.csv")]) == 0
+    assert (tmp_path / "table.csv").read_bytes().startswith(codecs.BOM_UTF8 + b"learner,")  # by which Excel knows é
     with (tmp_path / "table.csv").open(encoding="utf-8-sig", newline="") as file:
         ada, bela = csv.DictReader(file)
     assert len(ada) == 2 + sum(map(len, records.LESSONS.values()))
@@ -479,9 +513,14 @@ def test_what_is_no_hand_in_is_said(classroom, two_learners):
     (classroom / "gone.json").symlink_to("nowhere")
     (classroom / ".hidden.json").write_text("")
     (classroom / "notes.txt").write_text("")
+    (classroom / "below").mkdir()
+    (classroom / "below" / "the others.ZIP").write_bytes(b"PK")
+    (classroom / "newer.json").write_text(NEWER)
     said = said_of(classroom)
     assert (said.pop("Ada"), said.pop("Béla")) == ([], [])
     assert {name: sentence for name, (sentence,) in said.items()} == {
+        "below/the others.ZIP": "It is an archive, and was not opened: unpack it here, and collect again.",
+        "newer": "It cannot be used: a newer version of the course wrote it: update this one, and collect again.",
         "deep": "It is damaged, or no hand-in: not as checks.hand_in() writes it.",
         "gone": "It is no file.",
         "large": "It has more than 1 MB, which no hand-in has; it was not read.",
@@ -494,7 +533,7 @@ def test_what_is_no_hand_in_is_said(classroom, two_learners):
 def test_names_are_plain_text_in_the_terminal_and_in_a_spreadsheet(classroom, tmp_path, capsys):
     (classroom / "Ada.json").rename(classroom / "=HYPERLINK(1).json")
     (classroom / "Béla.json").rename(classroom / "Bé\x1b[2J\n\u202ela.json")
-    for sign in "+-@":
+    for sign in "+-@\uff1d":
         written(classroom / f"{sign}1.json", content_of(classroom / "=HYPERLINK(1).json"))
     capsys.readouterr()
     assert handed_in.main(["collect", str(classroom), "--csv", str(tmp_path / "table.csv")]) == 0
@@ -503,7 +542,7 @@ def test_names_are_plain_text_in_the_terminal_and_in_a_spreadsheet(classroom, tm
     assert all(c.isprintable() or c == "\n" for c in printed)
     with (tmp_path / "table.csv").open(encoding="utf-8-sig", newline="") as file:
         names = [line["learner"] for line in csv.DictReader(file)]
-    assert sorted(names) == ["'+1", "'-1", "'=HYPERLINK(1)", "'@1", "Bé\\x1b[2J\\n\\u202ela"]
+    assert sorted(names) == ["'+1", "'-1", "'=HYPERLINK(1)", "'@1", "'\uff1d1", "Bé\\x1b[2J\\n\\u202ela"]
 
 
 def test_the_command_fails_where_there_is_nothing_to_use(tmp_path, capsys):

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from xlib._files import written_whole
 from xlib.course import report
-from xlib.course.checks.records import LESSONS, NAME, digest, entries_of, parsed, version
+from xlib.course.checks.records import LESSONS, NAME, Newer, digest, entries_of, parsed, version
 
 KEYS = {"about", "format", "course", "exercises", "sha256"}
+ARCHIVES = {".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".xz", ".bz2"}
 LARGEST = 2**20  # bytes; a hand-in of all lessons has about 5,000
 
 
@@ -25,7 +26,7 @@ class HandedIn(NamedTuple):
 
 def collect(folder: str | Path) -> list[HandedIn]:
     """Read every .json file in a folder and in those below it, hidden ones aside, in the order of their names. Only
-    records are read: no answer is run.
+    records are read: no answer is run. An archive, such as a .zip, is named and not opened.
 
     Raises NotADirectoryError where there is no such folder.
     Example:
@@ -39,7 +40,12 @@ def collect(folder: str | Path) -> list[HandedIn]:
     found, by_content = [], {}
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if path.suffix.lower() != ".json" or any(part.startswith(".") for part in inside.parts) or path.is_dir():
+        if any(part.startswith(".") for part in inside.parts) or path.is_dir():
+            continue
+        if path.suffix.lower() in ARCHIVES:
+            says = ["It is an archive, and was not opened: unpack it here, and collect again."]
+            found.append(HandedIn(shown(inside.as_posix()), None, says))
+        if path.suffix.lower() != ".json":
             continue
         one = HandedIn(shown(inside.with_suffix("").as_posix()), None, [])
         try:
@@ -70,6 +76,8 @@ def _content(path: Path) -> dict:
     try:
         content = parsed(text)
         entries_of(content)
+    except Newer as newer:
+        raise ValueError(f"It cannot be used: {newer}, and collect again") from None
     except ValueError as damage:
         raise ValueError(f"It is damaged, or no hand-in: {damage}") from None
     if "sha256" not in content:
@@ -142,7 +150,7 @@ def _state(entry: dict | None) -> str:
 
 def _harmless(cell: str) -> str:
     """A spreadsheet takes what begins so for a formula, and runs it."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
+    return f"'{cell}" if cell.startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20")) else cell  # wide ones as well
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -85,6 +85,7 @@ LESSONS = {
 NAME, FORMAT = "solved_exercises.json", 1
 ABOUT = "Which exercises of the xlib course were solved and tried. No name, no code. `checks.hand_in()` hands it in."
 UNKEPT: dict[str, dict] = {}  # what this session could not write
+ELSEWHERE = "Copy the lesson into a folder that you may write to, and work there."
 TIME = "%Y-%m-%dT%H:%MZ"
 
 
@@ -103,7 +104,7 @@ def keep(exercise: str, *, solved: bool) -> str:
                 entries = _and_unkept(_read(path))
             except ValueError as damage:
                 entries = _and_unkept({})
-                said = f"{NAME} was damaged ({damage}). It is now {_set_aside(path)}, and a new record begins."
+                said = f"{NAME} cannot be read ({damage}). It is now {_set_aside(path)}, and a new record begins."
             entries[exercise] = _after(entries.get(exercise), solved)
             with written_whole(path) as beside:
                 content = {"about": ABOUT, "format": FORMAT, "exercises": entries}
@@ -114,7 +115,10 @@ def keep(exercise: str, *, solved: bool) -> str:
         first = not UNKEPT
         UNKEPT[exercise] = _after(_known().get(exercise), solved)
         why = error.strerror or error
-        return f"No record is kept of what you solve: {NAME} cannot be written beside the notebook ({why})." * first
+        said = (
+            f"No record is kept of what you solve: {NAME} cannot be written beside the notebook ({why}). {ELSEWHERE}"
+        )
+        return said * first
 
 
 def solved() -> set[str]:
@@ -189,6 +193,10 @@ def version() -> str:
 # -- reading what may be damaged, or written by others
 
 
+class Newer(ValueError):
+    """A later version of the course wrote it."""
+
+
 def parsed(text: bytes) -> dict:
     """The JSON object in a file. Raises ValueError, in words for the reader, where there is none."""
     try:
@@ -203,7 +211,10 @@ def parsed(text: bytes) -> dict:
 
 
 def entries_of(content: dict) -> dict[str, dict]:
-    """The exercises in a record or a hand-in. Raises ValueError where an entry is not as `keep` writes it."""
+    """The exercises in a record or a hand-in. Raises ValueError where an entry is not as `keep` writes it, and Newer
+    where a later version of the course may know it."""
+    if type(content.get("format")) is int and content["format"] > FORMAT:
+        raise Newer("a newer version of the course wrote it: update this one")
     if content.get("format") != FORMAT or not isinstance(content.get("exercises"), dict):
         raise ValueError(f"no record of exercises in format {FORMAT}")
     for exercise, entry in content["exercises"].items():
@@ -280,7 +291,7 @@ def _damage() -> str:
         try:
             _read(_path())
         except ValueError as damage:
-            return f"{NAME} is damaged ({damage}); the next check sets it aside and begins a new one."
+            return f"{NAME} cannot be read ({damage}); the next check sets it aside and begins a new one."
     return ""
 
 
@@ -291,8 +302,8 @@ def hand_in() -> None:
     The digits come from the content: the same record makes the same file, another one a new file, and earlier ones
     stay. The file holds a SHA-256 of its content. With it `python -m xlib.course.checks collect` notices a file that
     was damaged or edited. It is no proof of who solved what: no secret is in it, so whoever reads this code can make
-    a file that fits. Where nothing was tried yet, or the record is damaged, a line says so and nothing is written.
-    Raises OSError where the record cannot be read, or the file cannot be written.
+    a file that fits. Where nothing was tried yet, the record cannot be read or the file not be written, a line says
+    so, and nothing is written.
 
     Example:
         >>> hand_in()
@@ -301,17 +312,25 @@ def hand_in() -> None:
     path = _path()
     if damage := _damage():
         return print(f"{damage} Nothing was written.")
-    if not (entries := _read(path)):
+    try:
+        entries = _and_unkept(_read(path))
+    except OSError as error:
+        return print(f"{NAME} cannot be read ({error.strerror or error}). Nothing was written.")
+    if not entries:
         return print("Nothing to hand in yet: no check has seen an answer in this folder. Nothing was written.")
     content = {"about": ABOUT, "format": FORMAT, "course": version(), "exercises": entries}
     content["sha256"] = digest(content)
     file = path.with_name(f"hand_in_{content['sha256'][:8]}.json")
-    with written_whole(file) as beside:
-        beside.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    try:
+        with written_whole(file) as beside:
+            beside.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    except OSError as error:
+        why = error.strerror or error
+        return print(f"{file.name} cannot be written beside the notebook ({why}). {ELSEWHERE} Nothing was written.")
     done = sum(bool(entry["solved"]) for entry in entries.values())
     print(
         f"{file.name} is written beside this notebook: {done} solved, {len(entries) - done} tried.\n"
         "In it: of each exercise how often you tried, when you first solved it, and which version of the course\n"
-        "said so; a checksum, which shows if the file was changed. Not in it: your name, your code, your guesses.\n"
+        "said so; a checksum, which shows damage and proves nothing. Not in it: your name, your code, your guesses.\n"
         "Rename it as your class does, and send it."
     )
