@@ -246,6 +246,19 @@ def test_wheels_of_an_earlier_run_go_and_those_of_others_stay(course, monkeypatc
     assert names(downloads) == ["somebodys-1.0"]
 
 
+@pytest.mark.parametrize(("key", "value"), [("python", "3.99"), ("platform", "Darwin arm64")])
+def test_a_folder_for_other_machines_keeps_its_wheels(course, full, monkeypatch, key, value):
+    """Two kinds of machine and one stick: who fills it second must not empty it for the first."""
+    change_list(full, **{key: value})
+    calls = gathered_by_hand(monkeypatch, [("tiny-data", "2.0")])
+    said = wheels.main([], course)
+    assert said.startswith(f"{full} is for Python ")
+    assert value in said
+    assert said.endswith("Name another folder, or delete that one.")
+    assert calls == []
+    assert names(full) == ["tiny_build-1.0", "tiny_data-1.0"]
+
+
 def test_a_full_disk_is_said_before_anything_is_done(course, monkeypatch):
     calls = gathered_by_hand(monkeypatch)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: DISK(1e11, 9.9e10, 9e8))

@@ -273,8 +273,8 @@ def refusal_for(complaints, venv, wheels=None):
         name = complaints.rsplit("No matching distribution found for", 1)[1].splitlines()[0].strip()
         if wheels:
             return Refusal(
-                f"{wheels} has no {name}: it was filled for other requirements than this copy of the course has. "
-                "Run `make wheels` in this copy, where there is a network."
+                f"{wheels} has no {name}: it was filled for other requirements than this copy of the course has, "
+                "or on a newer system than this one. Run `make wheels` in this copy, where there is a network."
             )
         return Refusal(
             f"There is no {name} for Python {platform.python_version()} on {platform.system()} {platform.machine()}. "

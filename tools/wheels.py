@@ -108,6 +108,9 @@ def fill(folder, root, constraints):
     work = root / ".cache" / "wheels"
     with one_at_a_time(root):
         listed = read_list(folder)
+        kind = f"Python {this_python()} on {this_platform()}"
+        if listed and kind != (other := f"Python {listed['python']} on {listed['platform']}"):
+            raise Refusal(f"{folder} is for {other}, and this is {kind}. Name another folder, or delete that one.")
         if listed.get("complete") and listed["made_from"] == made_from and not torn(folder, listed["files"]):
             return listed
         strangers = sorted({wheel.name for wheel in folder.glob("*.whl")} - set(listed.get("files", {})))
