@@ -2,6 +2,7 @@
 
 import json
 import re
+from difflib import SequenceMatcher
 
 import handouts
 import nbformat
@@ -52,6 +53,24 @@ def test_no_hint_no_solution_and_no_answer_is_left(name, out):
     for code in (fence for _, body in helps(name) for fence in FENCE.findall(body)):
         assert words(code) not in words(handout)
     assert not re.search(r"<summary>\s*(Hint|Solution|\d+ ?[·.])", handout)
+
+
+def alike(line, other):
+    compared = SequenceMatcher(None, line, other)
+    return compared.quick_ratio() > 0.8 and compared.ratio() > 0.8  # the first is an upper bound, and soon found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_code_of_a_handout_is_a_solution_in_other_words(name, out):
+    """Nearly each line of a solution, with other names or numbers, in one cell of code that is no exercise."""
+    code = [cell for cell in cells(out / f"{name}.ipynb") if cell.cell_type == "code" and "exercise" not in cell.id]
+    for function in lesson(name).functions():
+        body = lesson(name).printed(function).partition("\n")[2]
+        lines = [line.strip() for line in body.splitlines() if len(line.strip()) > 22]
+        for cell in code:
+            there = [line.strip() for line in cell.source.splitlines()]
+            found = sum(any(alike(line, own) for own in there) for line in lines)
+            assert len(lines) < 2 or found < 0.7 * len(lines), (function, cell.id)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -140,3 +159,8 @@ def test_a_lesson_that_is_not_there_stops_it_before_anything_is_written(tmp_path
     assert not (tmp_path / "new").exists()
     with pytest.raises(SystemExit, match="no such lesson: 10_nothing; there are 00_start_here, "):
         handouts.main(["10_nothing"])
+
+
+def test_a_command_makes_the_lessons_that_it_names_and_all_where_it_names_none():
+    assert handouts.named(["03_clip", "02_infonce"], "") == ["03_clip", "02_infonce"]
+    assert handouts.named([], "") == NAMES

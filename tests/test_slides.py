@@ -90,6 +90,16 @@ def printed(text):
     return nbformat.v4.new_output("stream", text=text)
 
 
+def made(cells):
+    """A notebook of {name: text, or the outputs of code}."""
+    make = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+    found = [
+        make[0](of, id=name) if isinstance(of, str) else make[1]("code", id=name, outputs=of)
+        for name, of in cells.items()
+    ]
+    return nbformat.v4.new_notebook(cells=found)
+
+
 @pytest.fixture(scope="module")
 def notebook():
     picture = shown({"image/png": "aGVsbG8="}, **{"image/png": {"alt": "a line that rises"}})
@@ -110,12 +120,7 @@ def notebook():
         "my-record": [table(2)],
         "summary": SUMMARY,
     }
-    make = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
-    found = [
-        make[0](of, id=name) if isinstance(of, str) else make[1]("code", id=name, outputs=of)
-        for name, of in cells.items()
-    ]
-    return nbformat.v4.new_notebook(cells=found)
+    return made(cells)
 
 
 @pytest.fixture
@@ -173,6 +178,61 @@ def test_a_question_comes_before_its_result_and_text_stays_text(deck):
     assert words("".join(second.body)) == "How much? from −1 to 1"
     assert words("".join(results[0].body)) == "a result"
     assert words("".join(answer.body)) == "Is <it> so? yes By 3 < 4."
+
+
+def led(words_of_lead, outputs):
+    """The slides of a section whose text leads to a cell's outputs, after a paragraph that fills its first slide."""
+    text = f"## 1 · First\n\n{'full ' * 80}\n\n{'first ' * 10}\n\n{'lead ' * words_of_lead}"
+    columns = slides.slides(made({"title": "# T", "text": text, "between": [printed("by the way")], "run": outputs}))
+    return columns[1]
+
+
+def test_what_leads_to_a_question_or_a_result_is_on_its_slide_and_no_note(notebook):
+    for outputs, kind in (([told(ASKED)], "question"), ([table(3)], "result")):
+        section, shown_ = led(20, outputs)
+        assert (section.kind, shown_.kind) == ("text", kind)
+        assert words(shown_.body[0]) == " ".join(["first"] * 10 + ["lead"] * 20)
+        assert shown_.body[0].startswith('<div class="lead">')
+        assert [words(note) for note in section.notes] == ["by the way"]
+
+
+def test_much_that_leads_to_it_and_all_that_leads_to_a_panel_or_a_long_table_is_on_a_slide_before(notebook):
+    panel = shown({"text/html": '<div class="xlib-kernelless" data-kind="panel">still</div>'})
+    for count, outputs, kind in ((60, [told(ASKED)], "question"), (5, [panel], "alive"), (5, [table(9)], "result")):
+        section, before, shown_ = led(count, outputs)
+        assert (before.kind, before.heading, shown_.kind) == ("text", "1 · First", kind)
+        assert words("".join(before.body)) == " ".join(["first"] * 10 + ["lead"] * count)
+        assert "lead" not in "".join([*shown_.body, *shown_.notes, *section.notes])
+
+
+def test_of_very_much_that_leads_to_it_the_last_is_shown_and_the_first_a_note(notebook):
+    section, before, _ = led(165, [told(ASKED)])
+    assert words("".join(before.body)) == " ".join(["lead"] * 165)
+    assert words(section.notes[0]) == " ".join(["first"] * 10)
+
+
+def test_text_that_is_followed_by_a_fold_leads_to_nothing(notebook):
+    text = f"## 1 · First\n\n{'full ' * 80}\n\n{'text ' * 20}\n\n<details><summary>Why</summary>since</details>"
+    section, question = slides.slides(made({"title": "# T", "text": text, "run": [told(ASKED)]}))[1]
+    assert "text" in section.notes[0]
+    assert "text" not in "".join(question.body)
+
+
+def test_a_long_exercise_is_whole(notebook):
+    task = f"### Exercise 1 · Do it      ●○○ · 5 minutes\n\n*Why: so.*\n\n{'task ' * 100}\n\n* {'item ' * 40}"
+    _, (exercise,) = slides.slides(made({"title": "# T", "s": "## 1 · First", "task": task}))
+    assert exercise.kind == "exercise"
+    assert words("".join(exercise.body)) == " ".join(["Why: so."] + ["task"] * 100 + ["item"] * 40)
+
+
+def test_a_line_printed_after_a_table_stands_below_it_and_much_on_a_slide_of_its_own(notebook):
+    cells = {"title": "# T", "s": "## 1 · First\n\nText."}
+    below = slides.slides(made(cells | {"run": [told(ASKED), table(3), printed("a note\n")]}))[1]
+    assert [slide.kind for slide in below] == ["text", "question", "result"]
+    assert below[-1].body[1] == "<pre>a note</pre>"
+    for full in ([table(3), printed("a line\n" * 30)], [table(9), printed("a note")]):
+        much = slides.slides(made(cells | {"run": [told(ASKED), *full]}))[1]
+        assert [slide.kind for slide in much] == ["text", "question", "result", "result"]
 
 
 def test_a_long_table_is_on_several_slides_with_its_head_and_none_of_its_rows_is_lost(deck):

@@ -133,11 +133,51 @@ def test_links_lead_somewhere(path):
     assert [link for link in to if not (path.parent / link.partition("#")[0]).exists()] == []
 
 
+def of_index(heading):
+    """The first table below a heading of the index."""
+    text = (TEACHING / "index.md").read_text("utf-8").partition(f"\n## {heading}")[2].partition("\n## ")[0]
+    return rows("\n".join(text.partition("\n|")[1:]).partition("\n\n")[0])
+
+
 def test_the_minutes_of_the_index_are_the_lessons():
-    table = (TEACHING / "index.md").read_text("utf-8").partition("## The lessons")[2].partition("\n**")[0]
-    said = {row[1].partition("](")[2][:-4]: row[2:5] for row in rows(table)}
+    said = {row[1].partition("](")[2][:-4]: row[2:5] for row in of_index("The lessons")}
     for name in LESSONS:
         top = next(cell.source for cell in cells(name) if cell.id == "title")
         read, play = re.search(r"(\d+) (?:minutes )?to read, (\d+) to play", top).groups()
         tried = re.search(r"(\d+) for the exercises", top)
         assert said[name] == [read, play, tried[1] if tried else "0"], name
+
+
+def test_the_day_adds_up():
+    day, now = of_index("One day"), None
+    for begins, minutes, block, _ in day:
+        if begins:
+            hours, past = map(int, begins.split(":"))
+            assert now in (None, 60 * hours + past), begins
+            now = 60 * hours + past
+            assert block.endswith(f"the plan of {minutes} minutes")
+        now += int(minutes)
+    assert sum(int(row[1]) for row in day if row[0]) == 6 * 60  # "six teaching hours"
+
+
+@pytest.mark.parametrize(("heading", "columns"), [("One day", [2]), ("One week", [1, 2]), ("One term", [1])])
+def test_no_lesson_comes_before_what_it_needs(heading, columns):
+    needs = {
+        row[0][1:3]: re.findall(r"\b0\d\b", re.split(";|the idea", row[5])[0]) for row in of_index("The lessons")
+    }
+    assert needs["06"] == ["03", "05"]
+    taught = [
+        number for row in of_index(heading) for column in columns for number in re.findall(r"\b0\d\b", row[column])
+    ]
+    assert len(set(taught)) >= 6
+    for i, number in enumerate(taught):
+        assert set(needs[number]) <= set(taught[:i]), number
+
+
+def test_the_week_sets_exercises_of_lessons_that_were_taught():
+    taught = ""
+    for _, first, second, homework in of_index("One week"):
+        taught += f"{first} {second} "
+        asked = [check for name in LESSONS if name[:2] in taught for check in exercises(name)]
+        assert set(CHECK.findall(homework)) <= set(asked)
+        assert set(re.findall(r"from (0\d)", homework)) <= set(re.findall(r"\b0\d\b", taught))

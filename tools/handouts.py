@@ -149,15 +149,21 @@ def _checksum(content):
     return hashlib.sha256(content).hexdigest()
 
 
-def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(description="Write the lessons for a class, and their solutions apart.")
+def named(arguments: list[str], about: str, root: Path = ROOT) -> list[str]:
+    """The lessons that a command names, all of them where it names none; SystemExit for one that is not there."""
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("lessons", nargs="*", help="such as 03_clip; all of them where none is named")
     chosen = parser.parse_args(arguments).lessons
-    there = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    there = [path.stem for path in sorted((root / "notebooks").glob("*.ipynb"))]
     if unknown := set(chosen) - set(there):
         sys.exit(f"no such lesson: {', '.join(sorted(unknown))}; there are {', '.join(there)}")
+    return chosen or there
+
+
+def main(arguments: list[str]) -> None:
+    names = named(arguments, "Write the lessons for a class, and their solutions apart.")
     out = ROOT / "handouts"
-    for line in write(chosen or there, out):
+    for line in write(names, out):
         print(line)
     print(f"wrote {out}, and the solutions into {out / 'solutions'}")
 

@@ -9,11 +9,11 @@ package sphinx-revealjs. Which slides there are follows from how a lesson is wri
 * Further text: what has a run-in heading (**Play.**, **Two remedies.**), formulas with the paragraph that leads to
   them, tables, exercises without their help. Of long text there is as much as can be read from the back row.
 * Each question to predict, before the results of its cell; each table, figure, panel and explorer; then the answer.
+  The text that leads to them stands above the first of these, or on a slide of its own before it.
 * What else a cell prints, and all text that is on no slide, is in the speaker notes (key S) of the slide before it.
 * How many of the claims hold, the summary, the recall questions with answers that come one key later, the reading.
 """
 
-import argparse
 import base64
 import html
 import json
@@ -45,7 +45,10 @@ alive = sys.modules["alive"]  # from tools/site, by way of build_site
 
 WORDS = 85  # of text on a slide; a formula counts for FORMULA of them
 FORMULA = 12
+WHOLE = 170  # words of what is of no use in part: an exercise, or the text that leads to a question
+ABOVE = 40  # words above a question or a result
 ROWS = 11  # of a table
+FEW = 7  # rows, head and all, of a table that leaves room for a text above it or a line below
 # Nothing but what is in the file can run or be loaded; the speaker's view holds the file itself.
 POLICY = f"{page.POLICY}; frame-src 'self' file:"
 # A heading run in: a sentence in bold, "Play", or nothing but bold.
@@ -165,6 +168,7 @@ class Deck:
         self.columns: list[list[Slide]] = [[]]
         self.section = ""  # the heading of the slides to come
         self.asked = {}  # by name: the questions so far
+        self.lead = []  # the notes that lead to what comes next: the slide with the note, and the block
 
     def add(self, kind, body, *, cell, heading=None, words=0):
         """A slide more; below the section's heading where it has none of its own."""
@@ -173,14 +177,20 @@ class Deck:
         return slide
 
     def note(self, text):
-        """What is not on a slide goes into the notes of the one before it."""
+        """What is not on a slide goes into the notes of the one before it, which is returned."""
         if last := next((column[-1] for column in reversed(self.columns) if column), None):
             last.notes.append(text)
+        return last
 
-    def taken_back(self, text):
-        """Whether the last note was this; it is none any more."""
-        last = next((column[-1] for column in reversed(self.columns) if column), None)
-        return bool(last and last.notes and last.notes[-1] == text and last.notes.pop())
+    def led(self):
+        """The blocks that lead to what comes next, or the last ones of them; they are no notes any more."""
+        blocks = []
+        while self.lead and self.lead[-1][1].words + sum(block.words for block in blocks) <= WHOLE:
+            slide, block = self.lead.pop()
+            slide.notes.remove(block.html)
+            blocks.insert(0, block)
+        self.lead = []
+        return blocks
 
 
 def slides(notebook) -> list[list[Slide]]:
@@ -197,26 +207,28 @@ def slides(notebook) -> list[list[Slide]]:
 
 def _text(deck, cell):
     """The slides of a cell's text. `slide` is the one that takes what follows, as long as there is room."""
-    slide, before = None, None
+    slide, deck.lead = None, []
     for block in blocks(build_site.NOT_HERE.sub("", cell.source)):
+        leads, deck.lead = deck.lead, []
+        room = WHOLE if slide and slide.kind == "exercise" else WORDS
         if block.kind == "fold":
             _fold(deck, cell, block)
             slide = None
         elif new := _opened(deck, cell, block):
             slide = new
-        elif slide and (slide.words + block.words <= WORDS or not slide.words):
+        elif slide and (slide.words + block.words <= room or not slide.words):
             slide.body.append(block.html)
             slide.words += block.words
         elif slide and block.kind.endswith("_list"):  # it goes on
             slide = deck.add(slide.kind, [block.html], cell=cell.id, heading=slide.heading, words=block.words)
         elif block.kind in ("formula", "table", "blockquote"):
-            body = [before.html] if before and deck.taken_back(before.html) else []
-            words = block.words + before.words * len(body) if before else block.words
-            slide = deck.add("text", [*body, block.html], cell=cell.id, words=words)
+            deck.lead = leads[-1:]
+            both = [*deck.led(), block]
+            slide = deck.add("text", [each.html for each in both], cell=cell.id, words=sum(b.words for b in both))
         else:
-            deck.note(block.html)
             slide = None
-        before = block
+            if noted := deck.note(block.html):
+                deck.lead = [*leads, (noted, block)]
 
 
 def _opened(deck, cell, block):
@@ -255,16 +267,23 @@ def _fold(deck, cell, block):
 
 
 def _results(deck, cell):
-    """The slides of what a cell shows. What it prints is a result where it was asked for, and else a note."""
+    """The slides of what a cell shows, with the text that leads there. What it prints is a result where it was asked
+    for, and else a note."""
     outputs = [output for output in build_site._joined(cell.outputs) if output.output_type != "error"]
     asks = any("xlib-predict" in _page(output) for output in outputs)
+    column, at = deck.columns[-1], len(deck.columns[-1])
     for output in outputs:
         text = _page(output)
         if told := DATA.search(text):
             _question(deck, cell, json.loads(html.unescape(told["told"])))
         elif output.output_type == "stream":
             printed = f"<pre>{html.escape(strip_ansi(output.text.strip()))}</pre>"
-            deck.add("result", [printed], cell=cell.id) if asks else deck.note(printed)
+            if not asks:
+                deck.note(printed)
+            elif len(column) > at and column[-1].kind == "result" and len(printed) <= 160 and _has_room(column[-1]):
+                column[-1].body.append(printed)  # a line or two below its table
+            else:
+                deck.add("result", [printed], cell=cell.id)
         elif 'class="xlib-kernelless"' in text:
             deck.add("alive", [f'<div class="alive" data-prevent-swipe>{text}</div>'], cell=cell.id)
         elif "image/png" in output.data or "image/jpeg" in output.data:
@@ -275,6 +294,17 @@ def _results(deck, cell):
         elif 'class="xlib-table"' in text:
             for part in _tables(text):
                 deck.add("result", [part], cell=cell.id)
+    if len(column) > at and (lead := deck.led()):
+        text = "".join(block.html for block in lead)
+        if not _has_room(column[at]) or sum(block.words for block in lead) > ABOVE:
+            column.insert(at, Slide("text", deck.section, [text], cell.id))
+        else:
+            column[at].body.insert(0, f'<div class="lead">{text}</div>')
+
+
+def _has_room(slide):
+    """Whether a slide has room for more than its result: a panel or a long table needs all of it."""
+    return slide.kind != "alive" and "".join(slide.body).count("<tr") <= FEW
 
 
 def _page(output):
@@ -393,14 +423,9 @@ def write(path: Path, out: Path, done=None) -> Path:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(description="Run the lessons and write their main lines as slides.")
-    parser.add_argument("lessons", nargs="*", help="such as 02_infonce; all of them where none is named")
-    chosen = parser.parse_args(arguments).lessons
-    there = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
-    if unknown := set(chosen) - set(there):
-        sys.exit(f"no such lesson: {', '.join(sorted(unknown))}; there are {', '.join(there)}")
+    names = handouts.named(arguments, "Run the lessons and write their main lines as slides.", ROOT)
     lab.prepare(ROOT / ".jupyter", os.environ)
-    for name in chosen or there:
+    for name in names:
         lesson = ROOT / "notebooks" / f"{name}.ipynb"
         count = len(build_site._code_cells(nbformat.read(lesson, as_version=4)))
         with tqdm(total=count, unit="cell", desc=name) as bar:

@@ -63,6 +63,17 @@ def table():
     return _table.as_html(columns)
 
 
+def wide():
+    """Nine rows of three intervals and three numbers: they fit side by side, and not with intervals below."""
+    columns = {"five splits": _table.column("five splits", [f"own mean, {i}" for i in range(9)], None)}
+    for name in ("R@10, second", "adds", "R@10, first"):
+        intervals = [_table.Interval(0.4 + 0.01 * i, 0.35 + 0.01 * i, 0.45 + 0.01 * i) for i in range(9)]
+        columns[name] = _table.column(name, intervals, None)
+    for name in ("information", "entropy", "density"):
+        columns[name] = _table.column(name, [1.234] * 9, None)
+    return _table.as_html(columns)
+
+
 def picture():
     found = io.BytesIO()
     Image.new("RGB", (1400, 400), "grey").save(found, "PNG")
@@ -82,6 +93,15 @@ def sample(tmp_path_factory):
     cells = [texts(sample_site.TITLE), texts("## 1 · First\n\n**Play** with $x$."), texts(LONG), texts(RECALL)]
     cells[2:2] = [code(outputs=[shown(recorded.body(alive["width"]))]), code(outputs=results)]
     cells[5:5] = [code(outputs=[picture()]), code(outputs=[shown(page_of.body(alive["explorer"]))])]
+    printed = nbformat.v4.new_output(
+        "stream", text="a name    0.1 [0.0, 0.2]    more    0.3 [0.2, 0.4]    and more    0.5 [0.4, 0.6]\n" * 4
+    )
+    lead = texts("## 3 · Led\n\n" + "full " * 80 + "\n\n" + "lead " * 40)
+    cells[7:7] = [
+        lead,
+        code(outputs=[picture()]),
+        code(outputs=[told("xlib-predict", ASKED), shown(wide()), printed]),
+    ]
     path = tmp_path_factory.mktemp("slides") / "02_sample.html"
     path.write_text(slides.document(nbformat.v4.new_notebook(cells=cells), "02_sample"), "utf-8")
     return path
@@ -127,6 +147,20 @@ def test_every_slide_fits_and_can_be_read(page):
         seen = page.evaluate(LOOK)
         assert seen["smallest"] >= 18, (i, seen)
         assert seen["high"] > 500, (i, seen)
+
+
+def test_letters_become_smaller_before_a_line_breaks_or_an_interval_stands_below_its_mean(page):
+    all_of_them = "[...document.querySelectorAll('.slides section section')]"
+    place = page.evaluate(f"() => {all_of_them}.findIndex((slide) => slide.innerHTML.includes('a name'))")
+    page.evaluate(GO, place)
+    until(lambda: page.evaluate(LOOK)["over"] <= 0, "it fits", seconds=20)
+    lines = page.locator(".present pre").evaluate(
+        "(node) => node.getBoundingClientRect().height / parseFloat(getComputedStyle(node).lineHeight)"
+    )
+    assert lines == pytest.approx(4, abs=0.2)
+    page.evaluate(GO, place - 1)
+    until(lambda: page.evaluate(LOOK)["over"] <= 0, "the table fits", seconds=20)
+    assert "tighter" not in page.evaluate("() => Reveal.getCurrentSlide().querySelector('.body').className")
 
 
 def test_a_slider_moves_its_picture_and_arrows_within_it_do_not_turn_the_page(page):

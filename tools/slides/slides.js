@@ -12,9 +12,9 @@
   function fitText(body) {
     let [least, most] = [LEAST, LARGEST];
     const set = (size) => (body.style.fontSize = `${size}px`);
-    body.classList.remove("tight");
+    body.classList.remove("tight", "tighter");
     set(least);
-    body.classList.toggle("tight", over(body));
+    for (const closer of ["tight", "tighter"]) if (over(body)) body.classList.add(closer);
     set(most);
     if (!over(body)) return;
     for (let i = 0; i < 6; i++) {
