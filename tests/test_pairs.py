@@ -2,18 +2,22 @@
 
 import csv
 import io
+import itertools
 import os
+import unicodedata
 import warnings
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import sklearn.feature_extraction.text
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from xlib import space
 from xlib.contrastive import info_nce
 from xlib.data import emoji, pairs
 from xlib.data.pairs import Pairs, load
@@ -24,6 +28,7 @@ LOOKED_FOR = [
     "rows without a caption",
     "rows whose file is not there",
     "files that are no picture",
+    "pictures of too many pixels",
     "pictures that no row names",
     "pictures of fewer than 32 pixels",
     "fewer than 400 pairs",
@@ -106,6 +111,39 @@ def test_a_table_without_the_columns_shows_the_line_that_is_there(folder, header
         load(write(folder, THREE, header=header))
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_may_end_as_on_any_system_and_the_message_shows_none_of_their_ends(folder, end):
+    (folder / "captions.csv").write_bytes(end.join(["file,caption", "a.png,one", "b.png,two", ""]).encode())
+    assert load(folder).captions == ["one", "two"]
+    (folder / "captions.csv").write_bytes(end.join(["image,text", ""]).encode())
+    with pytest.raises(ValueError, match=r"in its first line, got 'image,text'$"):
+        load(folder)
+
+
+def test_the_tables_own_name_may_have_capitals(folder):
+    write(folder, THREE)
+    (folder / "captions.csv").rename(folder / "Captions.CSV")
+    assert load(folder).captions == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+def test_a_letter_with_its_dots_beside_it_is_the_same_letter(folder, on_disk):
+    noise(7).save(folder / unicodedata.normalize(on_disk, "Bäume.png"))  # a Mac may write two signs for one letter
+    for in_table in ("NFC", "NFD"):
+        read = load(write(folder, [*THREE, (unicodedata.normalize(in_table, "Bäume.png"), "trees")]))
+        assert read.captions[-1] == "trees"
+        assert not any(read.found.values())
+
+
+def test_where_no_row_can_be_used_the_message_says_what_was_met(folder):
+    with pytest.raises(
+        ValueError, match=r"got 0 in .*\(no file: 2, such as 'a'; not in the table: 3, such as 'a.png'"
+    ):
+        load(write(folder, [("a", "one"), ("b", "two")]))
+    with pytest.raises(ValueError, match=r"got 0 in .*\(no caption: 1, such as 'a.png'; not in the table: 2, such"):
+        load(write(folder, [("a.png", "")]))
+
+
 def test_an_empty_table_lacks_its_columns(folder):
     (folder / "captions.csv").touch()
     with pytest.raises(ValueError, match="the columns file and caption"):
@@ -183,18 +221,22 @@ def test_no_damage_to_a_file_stops_the_others_from_being_read(folder, kind):
             bytes_[place] = dice.integers(256)
         (folder / f"damaged{seed}.png").write_bytes(bytes_)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, on what it could still read
+        warnings.simplefilter("error")  # what Pillow could still read it would warn of, with a line of its own code
         read = load(folder)
     assert {"a.png", "b.png", "c.png"} <= {*read.files}
-    assert len(read.files) + len(read.found["no picture"]) == 23
+    assert len(read.files) + len(read.found["no picture"]) + len(read.found["too large"]) == 23
 
 
 def test_a_picture_of_too_many_pixels_is_told_and_not_loaded(folder, monkeypatch):
     noise(5, 100).save(folder / "huge.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
-    read = load(folder)
-    assert read.found["no picture"] == ["huge.png"]
-    assert len(read.files) == 3
+    noise(6, 70).save(folder / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)  # Pillow refuses twice as many, and warns of more than these
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = load(folder)
+    assert read.found["too large"] == ["huge.png"]
+    assert not read.found["no picture"]
+    assert read.files == ["a.png", "b.png", "c.png", "large.png"]
 
 
 def test_a_small_picture_is_used_and_told(folder):
@@ -244,8 +286,13 @@ def test_a_folder_that_is_not_there_and_one_without_pictures(tmp_path):
     noise(0).save(tmp_path / "a.png")
     with pytest.raises(NotADirectoryError):
         load(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="at least two pictures that can be used, got 1 in"):
+    with pytest.raises(ValueError, match=r"at least two pictures that can be used, got 1 in .*\d$"):
         load(tmp_path)
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "within").mkdir()
+    noise(0).save(tmp_path / "all" / "within" / "a.png")
+    with pytest.raises(ValueError, match=r"got 0 in .*\(none in the folder itself, and no table that names others\)"):
+        load(tmp_path / "all")
 
 
 def test_the_home_folder_by_its_sign(folder, monkeypatch):
@@ -276,6 +323,8 @@ def test_pictures_are_alike_whatever_their_light_and_one_of_one_colour_like_no_o
     assert likeness[0, 2].abs() < 0.3
     assert likeness[3].abs().max() < 1e-3
     assert likeness.equal(likeness.T)
+    greys = torch.arange(256, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 64, 64)
+    assert pairs.alike(greys).abs().max() < 1e-3  # though the mean of some is not quite that grey
 
 
 def test_groups_are_chains_of_one_file_one_caption_or_twins():
@@ -362,7 +411,7 @@ def test_where_nothing_is_wrong_all_rows_are_there_without_advice():
 
 
 def test_each_thing_that_load_meets_is_told_with_an_example_and_advice():
-    for kind, looked in zip(pairs.KINDS, [LOOKED_FOR[i] for i in (0, 1, 2, 3, 4)], strict=True):
+    for kind, looked in zip(pairs.KINDS, LOOKED_FOR[:6], strict=True):
         read = many()
         read.found[kind] = ["x.png", "y.png", "z.png"]
         rows = [row for row in pairs.check(read) if row["found"]]
@@ -377,8 +426,8 @@ def test_too_few_twins_and_captions_that_repeat_are_told():
     read = many()
     read.pictures[1], read.pictures[9] = read.pictures[0], read.pictures[8] // 2 + 60
     assert found(read) == {"the same picture twice": 1, "near twins": 1}
-    assert pairs.check(read)[6]["for example"] == "0.png and 1.png"
-    assert pairs.check(read)[7]["for example"] == "8.png and 9.png"
+    assert pairs.check(read)[7]["for example"] == "0.png and 1.png"
+    assert pairs.check(read)[8]["for example"] == "8.png and 9.png"
     read = many()
     read.captions[3:6] = ["Same", "same", "SAME"]
     assert found(read) == {"captions that repeat": 1}
@@ -386,12 +435,13 @@ def test_too_few_twins_and_captions_that_repeat_are_told():
     assert found(read) == {"captions that repeat": 1}
     read.captions[200] = "a photo"
     assert found(read) == {"captions that repeat": 1, "one caption for more than half": 1}
-    assert pairs.check(read)[9]["for example"] == "a photo"
+    assert pairs.check(read)[10]["for example"] == "a photo"
 
 
 def test_one_picture_with_three_captions_is_no_twin_of_itself(folder):
     read = load(write(folder, [("a.png", "one"), ("a.png", "uno"), ("a.png", "un"), ("b.png", "two")]))
     assert found(read) == {"pictures that no row names": 1, "fewer than 400 pairs": 1}
+    assert pairs.one_row_a_file(read).tolist() == [0, 3]
 
 
 def test_a_folder_without_captions_is_checked_for_its_pictures_alone(folder):
@@ -405,7 +455,7 @@ def test_near_twins_are_those_above_the_threshold():
     read.pictures[2] = (mix / 1.5).byte()
     likeness = pairs.alike(read.pictures)[0, 2].item()
     for threshold, n in ((likeness - 0.01, 1), (likeness + 0.01, 0)):
-        assert pairs.check(read, threshold=threshold)[7]["found"] == n
+        assert pairs.check(read, threshold=threshold)[8]["found"] == n
         assert (len(pairs.groups(read, threshold=threshold).unique()) == 399) == bool(n)
 
 
@@ -421,19 +471,57 @@ def test_a_second_folder_with_captions_is_halved_and_measured_where_it_has_some(
     rows = torch.arange(3)
     there = pairs.load_second(folder, own, rows[:2], rows[2:])
     assert (there.made, len(there.pictures), there.captions) == (False, 10, [""] * 10)
-    assert (len(there.pool), len(there.measured)) == (5, 0)
+    assert (len(there.pool), len(there.measured)) == (10, 0)  # all there is to adapt to
+    assert there.groups.tolist() == list(range(10))
     write(second, [(f"{seed}.png", f"number {seed}") for seed in range(10)])
     there = pairs.load_second(folder, own, rows[:2], rows[2:])
     assert sorted(there.pool.tolist() + there.measured.tolist()) == list(range(10))
-    assert there.captions[7] == "number 7"
+    assert (len(there.pool), len(there.measured)) == (5, 5)
+    assert there.pool.tolist() == sorted(there.pool.tolist())
+    assert (there.captions[7], there.files[7]) == ("number 7", "7.png")
     assert not there.pool.equal(pairs.load_second(folder, own, rows[:2], rows[2:], seed=1).pool)
+
+
+def test_of_a_second_folder_what_has_no_caption_is_adapted_to(folder):
+    second = folder / "second"
+    second.mkdir()
+    for seed in range(12):
+        noise(100 + seed).save(second / f"{seed}.png")
+    noise(100).save(second / "again.png")  # number 0 once more, and no row names it
+    (second / "broken.png").write_text("no picture")
+    write(second, [*((f"{seed}.png", f"number {seed}") for seed in range(6)), ("6.png", "")])
+    rows = torch.arange(3)
+    measured = []
+    for seed in range(8):
+        there = pairs.load_second(folder, load(folder), rows[:2], rows[2:], seed=seed)
+        assert there.found["no picture"] == ["broken.png"]
+        assert not there.found["no caption"] + there.found["not in the table"]
+        assert all(there.captions[row] for row in there.measured.tolist())
+        in_pool = {there.files[row] for row in there.pool.tolist()}
+        assert {f"{seed}.png" for seed in range(6, 12)} <= in_pool
+        assert not {*there.groups[there.pool].tolist()} & {*there.groups[there.measured].tolist()}
+        measured.append(len(there.measured))
+    assert 0 < sum(measured) < 6 * 8
+
+
+def test_a_second_folder_of_one_group_cannot_be_halved(folder):
+    second = folder / "second"
+    second.mkdir()
+    for name in ("a.png", "b.png"):
+        noise(9).save(second / name)
+    own, rows = load(folder), torch.arange(3)
+    assert len(pairs.load_second(folder, own, rows[:2], rows[2:]).pool) == 2
+    write(second, [("a.png", "one"), ("b.png", "two")])
+    with pytest.raises(ValueError, match=r"the pictures in .*second cannot be halved: groups must be at least two"):
+        pairs.load_second(folder, own, rows[:2], rows[2:])
 
 
 def test_without_a_second_folder_it_is_made_of_the_same_pictures(folder):
     own, rows = load(write(folder, THREE)), torch.arange(3)
     there = pairs.load_second(folder, own, rows[:2], rows[2:])
     assert there.made
-    assert there.captions == own.captions
+    assert (there.files, there.captions) == (own.files, own.captions)
+    assert there.groups.equal(pairs.groups(own))
     assert (there.pool.tolist(), there.measured.tolist()) == ([0, 1], [2])
     assert there.pictures.equal(pairs.at_dusk(own.pictures))
 
@@ -545,6 +633,19 @@ def test_letters_are_fitted_on_the_captions_alone_and_know_any_language():
     assert read(captions).norm(dim=1).tolist() == pytest.approx([1] * 5)
 
 
+def test_letters_are_runs_of_one_to_four(monkeypatch):
+    made, count = [], sklearn.feature_extraction.text.TfidfVectorizer
+    monkeypatch.setattr(
+        sklearn.feature_extraction.text,
+        "TfidfVectorizer",
+        lambda **options: made.append(count(**options)) or made[0],
+    )
+    trained.caption_features(["red cat", "blue dog"], reading="letters")
+    assert {len(run) for run in made[0].vocabulary_} == {1, 2, 3, 4}
+    assert {"blue", " cat", "cat "} <= {*made[0].vocabulary_}
+    assert "d ca" not in made[0].vocabulary_  # within words, and their ends
+
+
 def test_both_readings_stand_side_by_side(monkeypatch):
     monkeypatch.setattr(trained.text, "minilm_features", lambda texts: torch.ones(len(texts), 384))
     captions = ["red cat", "red dog", "blue dog"]
@@ -601,6 +702,7 @@ def test_no_caption_comes_twice_in_a_batch_and_each_picture_comes(monkeypatch):
     ones = [row for batch in rows for row in batch if captions[row].lower() == "one"]
     assert min(ones.count(row) for row in (0, 2, 4)) >= 4
     assert caught["classes"].equal(features(7)[1][[0, 1, 3, 6]])
+    assert (caught["steps"], caught["rate"], caught["decay"]) == (320, 2e-3, 0.1)  # of lesson 03's emoji
     rows, _ = drawn(monkeypatch, captions, batch=3)
     assert all(len(batch) == 3 for batch in rows)
 
@@ -681,6 +783,37 @@ def test_found_captions_against_a_loop():
         assert got.tolist() == [order.index(right) < 1, order.index(right) < 2]
 
 
+def test_any_caption_of_a_picture_is_right_for_it():
+    files, captions = ["a", "b", "a", "c", "a"], ["one", "two", "uno", "two", "One"]
+    dice = torch.Generator().manual_seed(0)
+    of_file = F.normalize(torch.randn(3, 5, generator=dice), dim=1)
+    za, zb = of_file[[0, 1, 0, 2, 0]], F.normalize(torch.randn(3, 5, generator=dice), dim=1)[[0, 1, 2, 1, 0]]
+    found = trained.found_captions(za, zb, captions, files=files, k=[1, 2])
+    right = {"a": {0, 2}, "b": {1}, "c": {1}}
+    for row, got in enumerate(found.tolist()):
+        order = (zb[:3] @ za[row]).argsort(descending=True).tolist()
+        assert got == [bool(right[files[row]] & {*order[:k]}) for k in (1, 2)]
+    plain = trained.found_captions(za, zb, captions, k=[1])
+    assert plain[0] + plain[2] <= 1  # only one of two stands first
+    with pytest.raises(ValueError, match="za, zb, captions and files must be as many, got 5, 5, 5 and 4"):
+        trained.found_captions(za, zb, captions, files=files[1:])
+
+
+def test_chance_is_the_mean_over_all_orders_of_the_captions():
+    files, captions = ["a", "b", "a", "c", "d", "a"], ["one", "two", "uno", "two", "four", "One"]
+    za = torch.tensor([[1.0, 0.0]]).expand(6, 2)  # all pictures have the captions in one order
+    angles = [torch.tensor(order)[[0, 1, 2, 1, 3, 0]] / 4 for order in itertools.permutations(range(4))]
+    for k in (1, 2, 9):
+        found = [
+            trained.found_captions(za, torch.stack([x.cos(), x.sin()], dim=1), captions, files=files, k=[k]).mean()
+            for x in angles
+        ]
+        by_chance = trained.found_by_chance(captions, files=files, k=k)
+        assert by_chance == pytest.approx(torch.stack(found).mean().item())
+    assert trained.found_by_chance(list("abcde"), k=2) == pytest.approx(0.4)
+    assert trained.found_by_chance(list("abcde"), k=9) == 1
+
+
 @pytest.mark.parametrize("n", [2, 3, 9])
 def test_cca_of_few_pairs_finds_its_own_pairs(n):
     images, texts = features(n)
@@ -688,6 +821,14 @@ def test_cca_of_few_pairs_finds_its_own_pairs(n):
     assert see(images).shape == read(texts).shape == (n, min(n - 1, 16))
     assert (see(images) @ read(texts).T).argmax(dim=1).tolist() == list(range(n))
     assert see(images[:1]).norm().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_cca_is_that_of_lesson_01_weighted_by_its_correlations():
+    images, texts = features(40)
+    see, read = trained.cca_pairs(images, texts)
+    found = space.cca(images, texts, dim=16, regularisation=1.0)
+    assert torch.allclose(see(images), F.normalize(found.project_a(images) * found.correlations, dim=1), atol=1e-5)
+    assert torch.allclose(read(texts), F.normalize(found.project_b(texts) * found.correlations, dim=1), atol=1e-5)
 
 
 def test_cca_has_no_more_directions_than_there_are_different_pictures():

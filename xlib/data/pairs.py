@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 import textwrap
+import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ TABLE, SECOND = "captions.csv", "second"  # what a folder of pairs holds beside 
 SIDE = 64  # pixels, each way, of a loaded picture
 ENOUGH = 400  # pairs; lesson 09 measures what fewer are worth
 TWINS = 0.95  # pictures more alike than this count as one, see `alike`
-KINDS = ("no caption", "no file", "no picture", "not in the table", "small")  # of what `load` meets
+KINDS = ("no caption", "no file", "no picture", "too large", "not in the table", "small")  # of what `load` meets
 _ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 _SMALL = 32  # pixels; on fewer there is little to see
 _EDITION = "1"  # raise it when `example` writes something else
@@ -62,7 +64,7 @@ def load(folder: str | os.PathLike) -> Pairs:
     The table's first line names its columns: `file`, the picture's place in the folder, and `caption`; others are
     ignored. A comma, a semicolon or a tab stands between them. A picture may have several lines. What cannot be used
     (no caption, no such file, one outside the folder, no picture) is left out, and `check` tells of it. "~" is the
-    home folder.
+    home folder. The table's own name may have capitals, and letters such as "ä" may be written as one sign or as two.
     Raises NotADirectoryError for no folder; ValueError for a table that is not UTF-8 or lacks one of the columns, and
     for fewer than two pictures that can be used.
 
@@ -73,18 +75,28 @@ def load(folder: str | os.PathLike) -> Pairs:
         ...     load(folder).captions
         ['a red square', 'red']
     """
+    return _load(folder, bare=False)
+
+
+def _load(folder: str | os.PathLike, *, bare: bool) -> Pairs:
+    """`load`; bare: what has no caption, in the table or without a row in it, is kept."""
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise NotADirectoryError(f"folder must be a folder with pictures, and there is none at {folder}")
-    there = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _ENDINGS and path.is_file())
-    table = folder / TABLE
-    rows = _rows(table) if table.is_file() else [(name, "") for name in there]
+    inside = sorted(path.name for path in folder.iterdir() if path.is_file())
+    there = [name for name in inside if Path(name).suffix.lower() in _ENDINGS]
+    table = next((folder / name for name in inside if name.lower() == TABLE), None)
+    rows = _rows(table) if table else []
+    named = {unicodedata.normalize("NFC", name) for name, _ in rows}
     found: dict[str, list[str]] = {kind: [] for kind in KINDS}
-    found["not in the table"] = sorted({*there} - {name for name, _ in rows})
+    found["not in the table"] = [name for name in there if unicodedata.normalize("NFC", name) not in named]
+    if bare or not table:
+        rows += [(name, "") for name in found["not in the table"]]
+        found["not in the table"] = []
     kept, read, home = [], {}, folder.resolve()
     for name, caption in tqdm(rows, desc="reading pictures", leave=False, delay=1):
         path = _file(home, name)
-        if table.is_file() and not caption:
+        if table and not bare and not caption:
             found["no caption"].append(name)
         elif path is None:
             found["no file"].append(name)
@@ -94,7 +106,13 @@ def load(folder: str | os.PathLike) -> Pairs:
             if read[name] is not None:
                 kept.append((name, caption, read[name]))
     if len(kept) < 2:
-        raise ValueError(f"folder must hold at least two pictures that can be used, got {len(kept)} in {folder}")
+        met = "; ".join(f"{kind}: {len(names)}, such as {names[0]!r}" for kind, names in found.items() if names)
+        if not kept and not met:
+            met = "no row in its table" if table else "none in the folder itself, and no table that names others"
+        told = f" ({met})" if met else ""
+        raise ValueError(
+            f"folder must hold at least two pictures that can be used, got {len(kept)} in {folder}{told}"
+        )
     files, captions, pictures = (list(part) for part in zip(*kept, strict=True))
     return Pairs(files, captions, torch.stack(pictures), found)
 
@@ -115,7 +133,9 @@ def _rows(table: Path) -> list[tuple[str, str]]:
         raise ValueError(f"{table} cannot be read ({error}): is a quotation mark left open?") from None
     names = [name.strip().lower() for name in (lines or [[]])[0]]
     if not {"file", "caption"} <= {*names}:
-        raise ValueError(f"{table} must name the columns file and caption in its first line, got {header[:80]!r}")
+        raise ValueError(
+            f"{table} must name the columns file and caption in its first line, got {header.strip()[:80]!r}"
+        )
     places = names.index("file"), names.index("caption")
     cells = [[*line, *[""] * len(names)] for line in lines[1:] if any(map(str.strip, line))]
     return [(_plain(line[places[0]]), " ".join(line[places[1]].split())) for line in cells]
@@ -128,18 +148,26 @@ def _plain(name: str) -> str:
 
 def _file(home: Path, name: str) -> Path | None:
     """The file of that name within the folder, or None where there is none, or it lies elsewhere."""
-    try:
-        path = (home / name).resolve()
-        return path if path.is_relative_to(home) and path.is_file() else None
-    except (OSError, ValueError):  # a name that no file can have: too long, or with a zero in it
-        return None
+    for written in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
+        try:
+            path = (home / written).resolve()
+            if path.is_relative_to(home) and path.is_file():
+                return path
+        except (OSError, ValueError):  # a name that no file can have: too long, or with a zero in it
+            pass
+    return None
 
 
 def _read(path: Path, name: str, found: dict[str, list[str]]) -> Tensor | None:
     """A picture as (3, SIDE, SIDE) uint8, or None where the file holds none that can be read."""
     try:
-        picture = as_rgb(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of many pixels and of what it could still read
+            picture = as_rgb(path)
+    except Image.DecompressionBombError:
+        found["too large"].append(name)
+        return None
+    except (OSError, ValueError, SyntaxError):
         found["no picture"].append(name)
         return None
     if min(picture.size) < _SMALL:
@@ -152,7 +180,7 @@ def alike(pictures: Tensor) -> Tensor:
     """How alike pictures look: the cosine of any two, at 16 × 16 pixels and off each picture's own mean.
 
     pictures: (N, 3, H, W) uint8. Returns (N, N) float32 from -1 to 1. A brighter copy is the same; a picture of one
-    colour is like no other.
+    grey is like no other, and one of another single colour like all of its hue.
 
     Example:
         >>> ramp = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
@@ -160,7 +188,8 @@ def alike(pictures: Tensor) -> Tensor:
         [1.0, 1.0, 0.1]
     """
     small = F.adaptive_avg_pool2d(pictures.float() / 255, 16).flatten(1)
-    unit = F.normalize(small - small.mean(dim=1, keepdim=True), dim=1)
+    off_mean = small - small.mean(dim=1, keepdim=True)
+    unit = F.normalize(off_mean, dim=1, eps=1e-3)  # what is left of one grey is rounding, and no likeness
     return (unit @ unit.T).clamp(-1, 1)
 
 
@@ -168,7 +197,8 @@ def groups(pairs: Pairs, *, threshold: float = TWINS) -> Tensor:
     """(N,) int64: the same number for what must stay together in a split.
 
     Two rows belong together when they are of one file, when their captions are the same but for capitals, when their
-    pictures are `alike` by more than `threshold`, and when a chain of such rows connects them.
+    pictures are `alike` by more than `threshold`, and when a chain of such rows connects them. Each row is compared
+    with each other one: 10,000 rows take about a gigabyte.
     Raises TypeError or ValueError for a threshold that is no number or outside (0, 1].
 
     Example:
@@ -176,6 +206,7 @@ def groups(pairs: Pairs, *, threshold: float = TWINS) -> Tensor:
         >>> groups(Pairs(["a", "b", "c", "d"], ["one", "two", "three", "Two"], (255 * pictures).byte(), {}))
         tensor([0, 0, 0, 0])
     """
+    from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     if not 0 < _validate.number("threshold", threshold) <= 1:
@@ -185,7 +216,9 @@ def groups(pairs: Pairs, *, threshold: float = TWINS) -> Tensor:
     for words in (pairs.files, captions, _pixels(pairs.pictures)):  # the last for pictures of one colour
         number = _numbered(words)
         together |= number[:, None] == number
-    return torch.from_numpy(connected_components(together.numpy(), directed=False)[1]).long()
+    places = together.nonzero(as_tuple=True)
+    graph = coo_matrix((np.ones(len(places[0]), bool), tuple(x.numpy() for x in places)), shape=together.shape)
+    return torch.from_numpy(connected_components(graph, directed=False)[1]).long()
 
 
 def _pixels(pictures: Tensor) -> list[str]:
@@ -216,7 +249,7 @@ def split(groups: Tensor, *, share: float = 0.2, seed: int = 0) -> tuple[Tensor,
         raise ValueError(f"share must lie between 0 and 1, got {share}")
     sizes = groups.unique(return_inverse=True)[1].bincount()
     if len(sizes) < 2:
-        raise ValueError(f"groups must be at least two, got {len(sizes)}: all rows are twins of one another")
+        raise ValueError(f"groups must be at least two, got {len(sizes)}: all rows are twins, or have one caption")
     numbers, kept = groups.unique(return_inverse=True)[1], []
     room = min(max(1, round(share * len(groups))), len(groups) - 1)  # one row at least for each side
     order = torch.randperm(len(sizes), generator=torch.Generator().manual_seed(seed)).tolist()
@@ -239,9 +272,9 @@ def check(pairs: Pairs, *, threshold: float = TWINS) -> list[dict[str, str | int
         >>> [row["looked for"] for row in check(Pairs(["a", "b"], ["red", "red"], red, {})) if row["found"]]
         ['fewer than 400 pairs', 'the same picture twice', 'captions that repeat', 'one caption for more than half']
     """
-    files = list(dict.fromkeys(pairs.files))
-    pictures = pairs.pictures[[pairs.files.index(file) for file in files]]
-    same, near = _twins(pictures, threshold)
+    once = one_row_a_file(pairs)
+    files = [pairs.files[row] for row in once.tolist()]
+    same, near = _twins(pairs.pictures[once], threshold)
     times = Counter(caption.casefold() for caption in pairs.captions if caption)
     few = [f"{len(pairs.files)} pairs"] if times and len(pairs.files) < ENOUGH else []
     repeated = [caption for caption, n in times.most_common() if n > 1]
@@ -252,6 +285,7 @@ def check(pairs: Pairs, *, threshold: float = TWINS) -> list[dict[str, str | int
         ("rows without a caption", of["no caption"], "Write one, or take the row out. It is left out here."),
         ("rows whose file is not there", of["no file"], "Mend the name (capitals count). It is left out here."),
         ("files that are no picture", of["no picture"], "Save it anew as PNG or JPEG. It is left out here."),
+        ("pictures of too many pixels", of["too large"], "Scale it down. It is left out here."),
         ("pictures that no row names", of["not in the table"], "Add a row. Until then they are not used."),
         (f"pictures of fewer than {_SMALL} pixels", of["small"], "Take the larger original, if there is one."),
         (f"fewer than {ENOUGH} pairs", few, "Collect more: section 3 shows what fewer are worth."),
@@ -271,6 +305,20 @@ def check(pairs: Pairs, *, threshold: float = TWINS) -> list[dict[str, str | int
     ]
 
 
+def one_row_a_file(pairs: Pairs) -> Tensor:
+    """(M,) int64, ascending: the first row of each of the M files, however many captions a picture has.
+
+    Example:
+        >>> grey = torch.full((3, 3, 64, 64), 128, dtype=torch.uint8)
+        >>> one_row_a_file(Pairs(["a.png", "a.png", "b.png"], ["one", "uno", "two"], grey, {}))
+        tensor([0, 2])
+    """
+    first: dict[str, int] = {}
+    for row, file in enumerate(pairs.files):
+        first.setdefault(file, row)
+    return torch.tensor([*first.values()])
+
+
 def _twins(pictures: Tensor, threshold: float) -> tuple[list[list[int]], list[list[int]]]:
     """Pairs of rows whose pictures are the same, and pairs that are only alike."""
     number = _numbered(_pixels(pictures))
@@ -280,29 +328,34 @@ def _twins(pictures: Tensor, threshold: float) -> tuple[list[list[int]], list[li
 
 
 class Second(NamedTuple):
-    """Pictures of a second domain: (M, 3, 64, 64) uint8; M captions, to measure with, "" where none is known; rows to
-    adapt to, and rows to measure on; and whether they were made of the first domain's pictures.
+    """Pictures of a second domain: M files, M captions, to measure with, "" where none is known, (M, 3, 64, 64) uint8
+    and what else was met, as in `Pairs`; rows to adapt to, and rows to measure on; (M,) the `groups` of all rows; and
+    whether they were made of the first domain's pictures.
 
     Example:
-        >>> pictures = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-        >>> there = Second(pictures, ["", ""], torch.tensor([0]), torch.tensor([], dtype=torch.int64), made=False)
-        >>> len(there.pool), len(there.measured)  # one picture to adapt to, and none with a caption
-        (1, 0)
+        >>> pictures, none = torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.tensor([], dtype=torch.int64)
+        >>> there = Second(["a", "b"], ["", ""], pictures, {}, torch.arange(2), none, torch.arange(2), made=False)
+        >>> len(there.pool), len(there.measured)  # two pictures to adapt to, and none with a caption
+        (2, 0)
     """
 
-    pictures: Tensor
+    files: list[str]
     captions: list[str]
+    pictures: Tensor
+    found: dict[str, list[str]]
     pool: Tensor
     measured: Tensor
+    groups: Tensor
     made: bool
 
 
 def load_second(folder: str | os.PathLike, own: Pairs, train: Tensor, test: Tensor, *, seed: int = 0) -> Second:
     """The pictures in the folder's own folder `second`; where there is none, `own` pictures `at_dusk`.
 
-    own: of `load(folder)`; train, test: its rows. A half of the second pictures, whole `groups` of them, is to adapt
-    to, and the other half to measure on, as far as it has captions (a table in `second`). Made ones are adapted to on
-    the rows of train, and measured on those of test. seed: of the halves. Raises as `load` does.
+    own: of `load(folder)`; train, test: its rows. A half of the second pictures, whole `groups` of them, is to
+    measure on, as far as it has captions (a table in `second`); all others are to adapt to, also those that no row
+    names. Made ones are adapted to on the rows of train, and measured on those of test. seed: of the halves.
+    Raises as `load` does, and ValueError for captioned pictures that are all of one group.
 
     Example:
         >>> pictures = torch.rand(4, 3, 64, 64).mul(255).byte()
@@ -313,11 +366,19 @@ def load_second(folder: str | os.PathLike, own: Pairs, train: Tensor, test: Tens
     """
     place = Path(folder).expanduser() / SECOND
     if not place.is_dir():
-        return Second(at_dusk(own.pictures), own.captions, train, test, True)
-    there = load(place)
-    pool, measured = split(groups(there), share=0.5, seed=seed)
+        return Second(own.files, own.captions, at_dusk(own.pictures), {}, train, test, groups(own), True)
+    there = _load(place, bare=True)
+    numbers = groups(there)
     known = torch.tensor([bool(caption) for caption in there.captions])
-    return Second(there.pictures, there.captions, pool, measured[known[measured]], False)
+    pool, measured = torch.arange(len(known)), torch.tensor([], dtype=torch.int64)
+    if known.any():
+        try:
+            half, rest = split(numbers, share=0.5, seed=seed)
+        except ValueError as error:
+            raise ValueError(f"the pictures in {place} cannot be halved: {error}") from None
+        captioned = torch.isin(numbers, numbers[known])
+        pool, measured = torch.cat([half, rest[~captioned[rest]]]).sort().values, rest[known[rest]]
+    return Second(there.files, there.captions, there.pictures, there.found, pool, measured, numbers, False)
 
 
 def at_dusk(pictures: Tensor) -> Tensor:

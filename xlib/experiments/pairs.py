@@ -1,5 +1,6 @@
 """Pictures and captions of your own, on frozen features: in one domain, and in a second one without captions."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -183,20 +184,57 @@ def embed_texts(model: nn.ModuleDict, texts: Tensor) -> Tensor:
     return F.normalize(model["text"](texts), dim=1)
 
 
-def found_captions(za: Tensor, zb: Tensor, captions: Sequence[str], *, k: Sequence[int] = (1, 5, 10)) -> Tensor:
+def found_captions(
+    za: Tensor,
+    zb: Tensor,
+    captions: Sequence[str],
+    *,
+    files: Sequence[str] | None = None,
+    k: Sequence[int] = (1, 5, 10),
+) -> Tensor:
     """`retrieval.hits` of pictures among the different captions, (N, len(k)): equal captions count as one.
 
-    za: (N, d) of N pictures; zb: (N, d) of their captions, in the same order, equal for equal captions.
+    za: (N, d) of N pictures; zb: (N, d) of their captions, in the same order, equal for equal captions. files: the
+    pictures' names; where one stands in several rows, any of its captions is right for it. Default: N pictures.
+    Raises ValueError for another number of captions or of files than of rows.
 
     Example:
         >>> z = torch.eye(3)[[0, 1, 2, 2]]
         >>> found_captions(z, z, ["a cat", "a dog", "a hat", "A hat"], k=[1])[:, 0].tolist()
         [1.0, 1.0, 1.0, 1.0]
+        >>> found_captions(z[[0, 0]], z[:2], ["a cat", "kitty"], files=["1.png", "1.png"], k=[1])[:, 0].tolist()
+        [1.0, 1.0]
     """
+    files = range(len(za)) if files is None else files
+    if not len(za) == len(zb) == len(captions) == len(files):
+        counts = f"{len(za)}, {len(zb)}, {len(captions)} and {len(files)}"
+        raise ValueError(f"za, zb, captions and files must be as many, got {counts}")
     different, which = numbered(captions)
     rows = torch.arange(len(which))
     first = torch.full((len(different),), len(which)).scatter_reduce(0, which, rows, "amin")  # of each caption
-    return hits(za, zb[first], k=k, targets=which)
+    found = hits(za, zb[first], k=k, targets=which)
+    place = {file: number for number, file in enumerate(dict.fromkeys(files))}
+    of_file = torch.tensor([place[file] for file in files])[:, None].expand_as(found)
+    best = found.new_zeros(len(place), len(k)).scatter_reduce(0, of_file, found, "amax")
+    return best.gather(0, of_file)
+
+
+def found_by_chance(captions: Sequence[str], *, files: Sequence[str] | None = None, k: int = 10) -> float:
+    """What `found_captions` gives in the mean where the captions stand in random order.
+
+    Example:
+        >>> found_by_chance(["a cat", "a dog", "a hat", "A hat"], k=1)  # one of three
+        0.333
+        >>> found_by_chance(["a cat", "kitty", "a dog", "a hat"], files=["1", "1", "2", "3"], k=1)
+        0.375
+    """
+    different, which = numbered(captions)
+    right: dict = {}
+    for file, number in zip(range(len(captions)) if files is None else files, which.tolist(), strict=True):
+        right.setdefault(file, []).append(number)
+    n, k = len(different), min(k, len(different))
+    missed = [len(numbers) * math.comb(n - len({*numbers}), k) for numbers in right.values()]
+    return 1 - sum(missed) / (len(captions) * math.comb(n, k))
 
 
 def cca_pairs(images: Tensor, texts: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:

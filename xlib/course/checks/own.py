@@ -8,11 +8,11 @@ from functools import partial
 
 import torch
 from torch import tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from xlib.course.checks.engine import Result, check, unit_rows
 
-WIDE, HALF = torch.float64, "float64 in, and nine digits are compared"
+WIDE, HALF = torch.float64, "float64 in, and nine digits are compared: does a step go through float32?"
 
 
 def rows_for_test(answer: Callable) -> Result:
@@ -181,6 +181,12 @@ def loss_with_repeats(answer: Callable) -> Result:
     def softmax_twice(same, table):
         return -(shares(same.double()) * table.softmax(dim=1).log_softmax(dim=1)).sum(dim=1)
 
+    def of_the_whole_table(same):
+        return same / same.sum()
+
+    def yes_or_no(same, table):
+        return binary_cross_entropy_with_logits(table, same.double(), reduction="none").mean(dim=1)
+
     def by_entries(za, zb, caption, scale):
         logits, same = za.double() @ zb.double().T * scale, caption[:, None] == caption
         return two(logits, lambda table: -table.log_softmax(dim=1))[:, same].mean().to(za.dtype)
@@ -212,6 +218,10 @@ def loss_with_repeats(answer: Callable) -> Result:
         ("Only the first row of each caption is left: all rows count", firsts),
         ("The wanted shares of a row sum to more than 1: divide them by their number",
          partial(made, wanted=torch.clone)),
+        ("The wanted shares of the whole table sum to 1 here: those of each row are to",
+         partial(made, wanted=of_the_whole_table)),
+        ("Each entry is a yes or no of its own here, as in SigLIP: a softmax goes over the columns of a row",
+         partial(made, cost=yes_or_no)),
         ("Each right entry of the table counts the same here, and a frequent caption more: each row counts the same",
          by_entries),
         ("Each caption counts the same here: each row does", by_captions),
@@ -245,7 +255,8 @@ def loss_with_repeats(answer: Callable) -> Result:
          5.7),
         ("no repeats", "the loss of four captions that all differ", a, b, tensor([3, 0, 1, 2]), 3.1),
         ("all the same", "the loss of four pairs that all have one caption", b, a, tensor([1, 1, 1, 1]), 1.9),
-        ("scale 300", "the loss at scale 300: exp(300) is inf in float32", a, b, tensor([0, 0, 1, 0]), 300.0),
+        ("scale 300", "the loss at scale 300: in float32 exp(300) is inf, and the log of a tiny share is -inf",
+         a, b, tensor([0, 0, 1, 0]), 300.0),
         ("float64", HALF, rows(6, 4, 0), rows(6, 4, 1), six, 7.3),
         ("not contiguous", "the loss of nine pairs whose rows lie apart in memory", unit_rows(9, 5, 2),
          unit_rows(9, 5, 3), torch.arange(18)[::2] % 4, 9.1),
