@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from xlib import encoders, space
+from xlib import clip, encoders, space
 from xlib.course.seeds import run_seeds
 from xlib.course.training import fit_one_cycle
 from xlib.data import emoji, numbers, pairs, speech, text
@@ -314,11 +314,26 @@ def one_long_run(seed: int, **options) -> dict[str, float]:
     }
 
 
+PROMPTS = ("{}", "number {}", "hand {}", "house number {}")
+
+
+def one_prompts_run(seed: int) -> dict[str, float]:
+    """Lesson 03, section 6: R@1 of seen numbers, where all 90 are named by one prompt."""
+    model, _ = train_numbers(seed=seed)
+    words, result = [numbers.caption(n) for n in numbers.NUMBERS], {}
+    for prompt in PROMPTS:
+        weights = clip.zero_shot_weights(lambda texts: model["text"](VOCABULARY(texts)), words, [prompt])
+        _, shown, answers = dealt(model, weights)["seen"]
+        result[prompt] = share(answers, shown)
+    return result
+
+
 # What lesson 03 would else only guess: the same trainings, but for one thing.
 CLIP_CONTROLS = {
     "captions in parts": functools.partial(one_words_run, whole=False),
     "a word a number": functools.partial(one_words_run, whole=True),
     "image encoder with digit labels": one_told_run,
+    "prompts": one_prompts_run,
     "emoji, trained names": one_emoji_trained_run,
     "600 steps: fixed at 1": functools.partial(one_long_run, temperature=1.0),
     "600 steps: fixed at .01": functools.partial(one_long_run, temperature=0.01),

@@ -15,6 +15,9 @@ FALSE = {
     "Training takes the modality gap to less than a quarter": 0.25,
     "'house number' costs more than one picture of 100": 0.01,
     "'number' costs less than 'house number' does": 0.0,
+    "Five trainings: 'number', 'hand' and 'house number' all cost something": 0.0,
+    "Five trainings: 'house number' costs four of 100 at least": 4,
+    "Five trainings: and in one of them more than twelve": 12,
     "The ensemble is ahead of its unsuitable sentence, on all numbers": 0.0,
     "The ensemble is not ahead of the plain caption": 1e-6,  # the low end of the gain's interval
     "Of the mistakes, more than nine in ten have one digit right": 0.9,
