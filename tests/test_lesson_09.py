@@ -116,7 +116,7 @@ def test_a_folder_without_a_table_is_told_what_to_write(tmp_path, monkeypatch):
 
 @pytest.mark.long
 def test_nine_pairs_are_too_few_and_ten_are_enough(tmp_path, monkeypatch):
-    with pytest.raises(CellExecutionError, match=r"nine has 9 pairs\. The lesson needs ten to run"):
+    with pytest.raises(CellExecutionError, match=r"nine has 9 pairs, and 10 are the least"):
         executed(drawn(tmp_path / "nine", lambda n: [f"number {n}"], many=9), tmp_path, monkeypatch)
     said = executed(drawn(tmp_path / "ten", lambda n: [f"number {n}"], many=10), tmp_path, monkeypatch)
     assert "A test of 2 is small" in said["split"]

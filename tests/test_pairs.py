@@ -280,6 +280,20 @@ def test_a_photograph_stands_upright_with_white_beside_it(tmp_path):
     assert b[2, 36:60, 20:44].min() > 200
 
 
+def test_pairs_that_are_needed(tmp_path):
+    for name in "abc":
+        noise(ord(name)).save(tmp_path / f"{name}.png")
+    assert len(load(tmp_path).files) == 3
+    with pytest.raises(ValueError, match=r"there is no captions.csv in .*Its first line is file,caption, then"):
+        load(tmp_path, least=2)
+    (tmp_path / "captions.csv").write_text("file,caption\na.png,a\nb.png,\nc.png,c\n")
+    assert load(tmp_path, least=2).captions == ["a", "c"]
+    with pytest.raises(ValueError, match="has 2 pairs, and 3 are the least"):
+        load(tmp_path, least=3)
+    with pytest.raises(ValueError, match="least must be at least 2, got 1"):
+        load(tmp_path / "nowhere", least=1)
+
+
 def test_a_folder_that_is_not_there_and_one_without_pictures(tmp_path):
     with pytest.raises(NotADirectoryError, match=r"there is none at .*nowhere"):
         load(tmp_path / "nowhere")

@@ -58,15 +58,16 @@ class Pairs:
     found: dict[str, list[str]]
 
 
-def load(folder: str | os.PathLike) -> Pairs:
+def load(folder: str | os.PathLike, *, least: int | None = None) -> Pairs:
     """The pictures of a folder and their captions, from its table `captions.csv`; without a table, pictures alone.
 
     The table's first line names its columns: `file`, the picture's place in the folder, and `caption`; others are
     ignored. A comma, a semicolon or a tab stands between them. A picture may have several lines. What cannot be used
     (no caption, no such file, one outside the folder, no picture) is left out, and `check` tells of it. "~" is the
     home folder. The table's own name may have capitals, and letters such as "ä" may be written as one sign or as two.
-    Raises NotADirectoryError for no folder; ValueError for a table that is not UTF-8 or lacks one of the columns, and
-    for fewer than two pictures that can be used.
+    least: pairs that are needed. Default: two pictures, with captions or without.
+    Raises NotADirectoryError for no folder; ValueError for a table that is not UTF-8 or lacks one of the columns, for
+    fewer than two pictures that can be used, and where `least` is given for no table or for fewer pairs.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +76,16 @@ def load(folder: str | os.PathLike) -> Pairs:
         ...     load(folder).captions
         ['a red square', 'red']
     """
-    return _load(folder, bare=False)
+    if least is not None:
+        _validate.whole("least", least, least=2)
+    pairs = _load(folder, bare=False)
+    if least is not None and not any(pairs.captions):
+        raise ValueError(
+            f"there is no {TABLE} in {folder}. Its first line is file,caption, then comes a line a picture"
+        )
+    if least is not None and len(pairs.files) < least:
+        raise ValueError(f"{folder} has {len(pairs.files)} pairs, and {least} are the least: hundreds say more")
+    return pairs
 
 
 def _load(folder: str | os.PathLike, *, bare: bool) -> Pairs:
