@@ -19,6 +19,7 @@ from xlib.data import digits, emoji, numbers, speech
 from xlib.experiments import digits as on_digits
 from xlib.experiments import emoji as on_emoji
 from xlib.experiments import numbers as on_numbers
+from xlib.experiments import pairs as on_pairs
 from xlib.experiments import paper
 
 
@@ -294,6 +295,21 @@ def test_a_one_file_version_runs(name, monkeypatch):
     monkeypatch.setattr(speech, "_say_once", lambda reason: None)
     with mps():
         assert len(script.main(steps=1)) >= 3
+
+
+def test_pairs_of_your_own_are_trained_on_and_found():
+    captions, files = ["a", "b", "c", "d", "A", "e"], ["1", "2", "3", "4", "5", "1"]
+    with mps():
+        images, texts = rows(6, 20, 0, device=MPS), rows(6, 30, 1, device=MPS)
+        texts[4] = texts[0]
+        model, _ = on_pairs.train_pairs(images, texts, captions, target=images[:3], align={"mmd": 1.0}, steps=2)
+        za, zb = on_pairs.embed_images(model, images), on_pairs.embed_texts(model, texts)
+        found = on_pairs.found_captions(za, zb, captions, files=files, k=[1, 2])
+        on_pairs.without_captions(model, images[:3], texts)
+        on_pairs.onto_source(images, images[:3], images[3:], spread=True)
+    assert found.shape == (6, 2)
+    expected = on_pairs.found_captions(za.cpu(), zb.cpu(), captions, files=files, k=[1, 2])
+    assert_close(found.cpu(), expected)
 
 
 def test_to_device_does_not_pin_memory_for_it():
